@@ -1,0 +1,15 @@
+// Package engine is the pure core of the gate: it turns a request and the
+// facts about its tenant into a decision, makes the decision durable, and only
+// then answers.
+//
+// The order is always the same and one function, [Gate.Decide], shows it:
+//
+//	facts   what the tenant allows at this epoch       (FactSource)
+//	verdict what the policy says about request+facts   (Policy, embedded OPA)
+//	guards  is that a verdict at all?                  (Policy.Decide)
+//	append  the row, durable, epoch checked            (Log)
+//	answer
+//
+// The package knows no HTTP, no SQL and no cache. Its two interfaces,
+// [FactSource] and [Log], are implemented by package store.
+package engine
