@@ -1,0 +1,176 @@
+package engine
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// maxTries is how often a request is decided when its tenant's configuration
+// keeps changing under it.
+const maxTries = 3
+
+// Gate answers requests: it decides, makes the decision durable, then answers.
+type Gate struct {
+	facts  FactSource
+	log    Log
+	policy atomic.Pointer[Policy]
+	engine string
+	now    func() time.Time
+	logger *slog.Logger
+}
+
+// GateOptions is what a Gate is made of.
+type GateOptions struct {
+	Facts         FactSource
+	Log           Log
+	Policy        *Policy
+	EngineVersion string           // goes into every row
+	Now           func() time.Time // default time.Now
+	Logger        *slog.Logger     // default slog.Default
+}
+
+// NewGate makes a gate with an active policy.
+func NewGate(o GateOptions) *Gate {
+	g := &Gate{facts: o.Facts, log: o.Log, engine: o.EngineVersion, now: o.Now, logger: o.Logger}
+	if g.now == nil {
+		g.now = time.Now
+	}
+	if g.logger == nil {
+		g.logger = slog.Default()
+	}
+	g.policy.Store(o.Policy)
+	return g
+}
+
+// Activate makes p the policy of every request that begins from now on.
+// Requests under way keep the one they started with.
+func (g *Gate) Activate(p *Policy) { g.policy.Store(p) }
+
+// PolicyID names the active policy.
+func (g *Gate) PolicyID() PolicyID { return g.policy.Load().ID() }
+
+// Actions returns the active policy's action table.
+func (g *Gate) Actions() []Action { return g.policy.Load().Actions() }
+
+// Outcome is the answer to one request of several: Entry or Err.
+type Outcome struct {
+	Entry *Entry
+	Err   error
+}
+
+// Decide answers one request. The entry it returns is durable (P1); any error
+// means that no decision was given. See the Err values of this package.
+func (g *Gate) Decide(ctx context.Context, r *Request) (*Entry, error) {
+	o := g.DecideBatch(ctx, []*Request{r})[0]
+	return o.Entry, o.Err
+}
+
+// DecideBatch answers several requests, in order, in as few commits as
+// possible. They need not be of one tenant.
+func (g *Gate) DecideBatch(ctx context.Context, requests []*Request) []Outcome {
+	out := make([]Outcome, len(requests))
+	pending := make([]int, len(requests)) // indexes into requests and out
+	for i := range pending {
+		pending[i] = i
+	}
+	policy := g.policy.Load()
+	for try := 1; len(pending) > 0; try++ {
+		entries := make([]*Entry, 0, len(pending))
+		asked := pending[:0]
+		for _, i := range pending {
+			e, err := g.decideOnce(ctx, policy, requests[i])
+			if err != nil {
+				out[i].Err = err
+				continue
+			}
+			entries = append(entries, e)
+			asked = append(asked, i)
+		}
+		pending = asked[:0]
+		if len(entries) == 0 {
+			break
+		}
+		for k, res := range g.log.Append(ctx, entries) {
+			i := asked[k]
+			if errors.Is(res.Err, ErrStaleEpoch) && try < maxTries {
+				pending = append(pending, i)
+				continue
+			}
+			out[i] = g.answer(requests[i], res)
+		}
+	}
+	return out
+}
+
+// decideOnce gathers facts and asks the policy. It changes nothing.
+func (g *Gate) decideOnce(ctx context.Context, p *Policy, r *Request) (*Entry, error) {
+	now := g.now().UTC().Truncate(time.Millisecond)
+	facts, err := g.facts.Facts(r.TenantID, r.ActionType, r.Target, now)
+	if err != nil {
+		return nil, err
+	}
+	return g.decideOn(ctx, p, r, &facts, now)
+}
+
+func (g *Gate) decideOn(ctx context.Context, p *Policy, r *Request, facts *Facts, now time.Time) (*Entry, error) {
+	text, doc := newInput(r, facts, now, p.readsParameters)
+	verdict, err := p.Decide(ctx, doc)
+	if err != nil {
+		g.logger.Error("the policy gave no usable verdict; nothing was answered",
+			"error", err, "bundle_hash", p.id.BundleHash, "tenant_id", r.TenantID, "action_type", r.ActionType)
+		return nil, err
+	}
+	id, err := uuid.NewV7()
+	if err != nil {
+		return nil, fmt.Errorf("make a decision id: %w", err)
+	}
+	e := &Entry{
+		DecisionID:    id.String(),
+		Request:       *r,
+		Verdict:       verdict,
+		Policy:        p.id,
+		Rollback:      p.rollback(r.ActionType),
+		Input:         text,
+		EngineVersion: g.engine,
+		ConfigEpoch:   facts.Epoch,
+		DecidedAt:     now,
+	}
+	if e.ActionID == "" {
+		action, err := uuid.NewV7()
+		if err != nil {
+			return nil, fmt.Errorf("make an action id: %w", err)
+		}
+		e.ActionID = action.String()
+	}
+	if r.Parameters != nil {
+		sum := sha256.Sum256(r.Parameters)
+		e.ParametersDigest = "sha256:" + hex.EncodeToString(sum[:])
+	}
+	return e, nil
+}
+
+// answer turns what became of an entry into what the caller is told.
+func (g *Gate) answer(r *Request, res AppendResult) Outcome {
+	if res.Err != nil {
+		return Outcome{Err: res.Err}
+	}
+	e := res.Entry
+	if !res.Repeated {
+		return Outcome{Entry: e}
+	}
+	if e.Digest != r.Digest {
+		return Outcome{Err: ErrActionConflict}
+	}
+	if until, auto := e.ValidUntil(); auto && (e.ConfigEpoch != res.Epoch || !g.now().Before(until)) {
+		return Outcome{Err: ErrSuperseded}
+	}
+	return Outcome{Entry: e}
+}
