@@ -1,0 +1,93 @@
+package server
+
+import (
+	"errors"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/tiergate/tiergate/engine"
+)
+
+type policyAnswer struct {
+	Revision   string `json:"revision"`
+	BundleHash string `json:"bundle_hash"`
+}
+
+func policyOf(id engine.PolicyID) policyAnswer { return policyAnswer{id.Revision, id.BundleHash} }
+
+// decisionAnswer is what an asker gets.
+type decisionAnswer struct {
+	DecisionID       string       `json:"decision_id"`
+	ActionID         string       `json:"action_id"`
+	TenantID         string       `json:"tenant_id"`
+	Decision         string       `json:"decision"`
+	Rule             string       `json:"rule"`
+	Rationale        string       `json:"rationale"`
+	BlastRadius      string       `json:"blast_radius"`
+	MaturityTier     int          `json:"maturity_tier"`
+	TierLabel        string       `json:"tier_label"`
+	OverridesApplied []string     `json:"overrides_applied"`
+	Rollback         string       `json:"rollback"`
+	Policy           policyAnswer `json:"policy"`
+	ConfigEpoch      int64        `json:"config_epoch"`
+	LogSeq           int64        `json:"log_seq,omitzero"` // left out of a preview
+	DecidedAt        string       `json:"decided_at"`
+	ValidUntil       string       `json:"valid_until,omitempty"` // on auto only
+}
+
+func answerOf(e *engine.Entry) *decisionAnswer {
+	a := &decisionAnswer{
+		DecisionID: e.DecisionID, ActionID: e.ActionID, TenantID: e.TenantID,
+		Decision: e.Decision.String(), Rule: e.Rule, Rationale: e.Rationale,
+		BlastRadius: e.BlastRadius.String(), MaturityTier: e.MaturityTier, TierLabel: e.TierLabel,
+		OverridesApplied: e.OverridesApplied, Rollback: e.Rollback, Policy: policyOf(e.Policy),
+		ConfigEpoch: e.ConfigEpoch, LogSeq: e.LogSeq, DecidedAt: engine.FormatTime(e.DecidedAt),
+	}
+	if a.OverridesApplied == nil {
+		a.OverridesApplied = []string{}
+	}
+	if until, ok := e.ValidUntil(); ok {
+		a.ValidUntil = engine.FormatTime(until)
+	}
+	return a
+}
+
+// rowAnswer is a row of the gate log: the answer and what was asked.
+type rowAnswer struct {
+	decisionAnswer   `json:",inline"`
+	ActionType       string         `json:"action_type"`
+	Target           string         `json:"target"`
+	Actor            string         `json:"actor"`
+	Confidence       *float64       `json:"confidence,omitempty"`
+	IncidentID       string         `json:"incident_id,omitempty"`
+	ReadSet          jsontext.Value `json:"read_set,omitempty"`
+	ParametersDigest string         `json:"parameters_digest,omitempty"`
+	Principal        string         `json:"principal"`
+	EngineVersion    string         `json:"engine_version"`
+	Input            jsontext.Value `json:"input,omitempty"`
+}
+
+func rowOf(e *engine.Entry, withInput bool) rowAnswer {
+	r := rowAnswer{
+		decisionAnswer: *answerOf(e), ActionType: e.ActionType, Target: e.Target, Actor: e.Actor,
+		Confidence: e.Confidence, IncidentID: e.IncidentID, ReadSet: e.ReadSet,
+		ParametersDigest: e.ParametersDigest, Principal: e.Principal, EngineVersion: e.EngineVersion,
+	}
+	if withInput {
+		r.Input = e.Input
+	}
+	return r
+}
+
+// timeOrNull writes a time, or null where there is none.
+func timeOrNull(t *time.Time) *string {
+	if t == nil || t.IsZero() {
+		return nil
+	}
+	s := engine.FormatTime(*t)
+	return &s
+}
+
+func asSemantic(err error, target **json.SemanticError) bool { return errors.As(err, target) }

@@ -1,0 +1,87 @@
+package server
+
+import (
+	"net/http"
+	"strconv"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/tiergate/tiergate/engine"
+)
+
+func (s *server) gateLog(c *gin.Context) error {
+	q, err := readQuery(c, "from", "to", "decision", "action_type", "blast_radius", "actor", "target_prefix", "incident_id", "rule", "input", "limit", "cursor")
+	if err != nil {
+		return err
+	}
+	limit := q.limit()
+	l := engine.LogQuery{
+		From: q.time("from"), To: q.time("to"), ActionType: q.text("action_type"), Actor: q.text("actor"),
+		TargetPrefix: q.text("target_prefix"), IncidentID: q.text("incident_id"), Rule: q.text("rule"),
+		BeforeSeq: q.cursorInt(), Limit: limit + 1,
+	}
+	if v := q.text("decision"); v != "" {
+		if l.Decision, err = engine.ParseDecision(v); err != nil {
+			q.faults.add("decision", "%s", err)
+		}
+	}
+	if v := q.text("blast_radius"); v != "" {
+		if l.BlastRadius, err = engine.ParseBlastRadius(v); err != nil {
+			q.faults.add("blast_radius", "%s", err)
+		}
+	}
+	if l.ActionType != "" && !actionTypePattern.MatchString(l.ActionType) {
+		q.faults.add("action_type", "must match %s", actionTypePattern)
+	}
+	withInput := q.text("input")
+	if withInput != "" && withInput != "true" && withInput != "false" {
+		q.faults.add("input", "must be true or false")
+	}
+	if err := q.err(); err != nil {
+		return err
+	}
+	entries, err := s.store.Entries(c.Request.Context(), who(c).tenant, l)
+	if err != nil {
+		return err
+	}
+	list := []rowAnswer{}
+	var next *string
+	for i, e := range entries {
+		if i == limit {
+			next = q.next(strconv.FormatInt(list[i-1].LogSeq, 10))
+			break
+		}
+		list = append(list, rowOf(e, withInput == "true"))
+	}
+	s.answer(c, http.StatusOK, map[string]any{"entries": list, "next_cursor": next})
+	return nil
+}
+
+func (s *server) summary(c *gin.Context) error {
+	q, err := readQuery(c, "from", "to")
+	if err != nil {
+		return err
+	}
+	from, to := q.time("from"), q.time("to")
+	if err := q.err(); err != nil {
+		return err
+	}
+	rows, err := s.store.Summary(c.Request.Context(), who(c).tenant, from, to)
+	if err != nil {
+		return err
+	}
+	type count struct {
+		Decision    string `json:"decision"`
+		BlastRadius string `json:"blast_radius"`
+		Rule        string `json:"rule"`
+		Count       int64  `json:"count"`
+	}
+	list := []count{}
+	var total int64
+	for _, r := range rows {
+		list = append(list, count{r.Decision.String(), r.BlastRadius.String(), r.Rule, r.Count})
+		total += r.Count
+	}
+	s.answer(c, http.StatusOK, map[string]any{"counts": list, "total": total})
+	return nil
+}

@@ -1,0 +1,46 @@
+package server
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/gin-gonic/gin"
+)
+
+// maxClockSkew is how far our clock and the database's may be apart: decided_at
+// comes from ours, and an auditor compares it with theirs.
+const maxClockSkew = time.Second
+
+func (s *server) healthz(c *gin.Context) error {
+	s.answer(c, http.StatusOK, map[string]string{"status": "up"})
+	return nil
+}
+
+func (s *server) readyz(c *gin.Context) error {
+	h := s.store.Health(c.Request.Context())
+	id := s.gate.PolicyID()
+	a := struct {
+		Ready       bool   `json:"ready"`
+		Detail      string `json:"detail,omitempty"`
+		Writable    bool   `json:"database_writable"`
+		ClockSkewMS int64  `json:"clock_skew_ms"`
+		EpochLag    int64  `json:"epoch_lag"`
+		Revision    string `json:"revision"`
+		BundleHash  string `json:"bundle_hash"`
+	}{Writable: h.Writable, ClockSkewMS: h.ClockSkew.Milliseconds(), EpochLag: h.EpochLag, Revision: id.Revision, BundleHash: id.BundleHash}
+	switch {
+	case !h.Writable:
+		a.Detail = "the database cannot be written"
+	case h.ClockSkew.Abs() > maxClockSkew:
+		a.Detail = "the clock is more than 1 s off the database's"
+	case id.BundleHash == "":
+		a.Detail = "no bundle is active"
+	}
+	a.Ready = a.Detail == ""
+	status := http.StatusOK
+	if !a.Ready {
+		status = http.StatusServiceUnavailable
+	}
+	s.answer(c, status, a)
+	return nil
+}

@@ -1,0 +1,175 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tiergate/tiergate/engine"
+)
+
+// Gate answers questions. *engine.Gate is one.
+type Gate interface {
+	Decide(ctx context.Context, r *engine.Request) (*engine.Entry, error)
+	DecideBatch(ctx context.Context, rs []*engine.Request) []engine.Outcome
+	Preview(ctx context.Context, r *engine.Request, w engine.WhatIf) (*engine.Entry, error)
+	Matrix(ctx context.Context, tenant string) ([]engine.MatrixRow, error)
+	StillAuto(ctx context.Context, tenant string) ([]string, error)
+	Actions() []engine.Action
+	PolicyID() engine.PolicyID
+}
+
+// Store keeps configuration and log. *store.Store is one.
+type Store interface {
+	Config(ctx context.Context, tenant string) (engine.Config, error)
+	ChangeConfig(ctx context.Context, tenant string, change engine.ConfigChange, meta engine.ChangeMeta) (engine.Config, error)
+	PutOverride(ctx context.Context, o *engine.Override, meta engine.ChangeMeta) (engine.Config, error)
+	DeleteOverride(ctx context.Context, tenant, actionType string, mode engine.Mode, meta engine.ChangeMeta) error
+	Whitelist(ctx context.Context, tenant, actionType, afterID string, limit int) ([]*engine.WhitelistEntry, error)
+	AddWhitelist(ctx context.Context, w engine.WhitelistEntry, meta engine.ChangeMeta) (*engine.WhitelistEntry, error)
+	DeleteWhitelist(ctx context.Context, tenant, id string, meta engine.ChangeMeta) error
+	SetStopped(ctx context.Context, tenant string, stopped bool, meta engine.ChangeMeta) (engine.Config, error)
+	History(ctx context.Context, tenant string, q engine.HistoryQuery) ([]engine.Change, error)
+	Entry(ctx context.Context, tenant, decisionID string) (*engine.Entry, error)
+	Entries(ctx context.Context, tenant string, q engine.LogQuery) ([]*engine.Entry, error)
+	Summary(ctx context.Context, tenant string, from, to time.Time) ([]engine.SummaryRow, error)
+	Health(ctx context.Context) engine.Health
+}
+
+// Options is what a server is made of. Gate, Store and Tokens are required.
+type Options struct {
+	Gate     Gate
+	Store    Store
+	Tokens   *Tokens
+	Dev      bool                 // answer only to loopback names in Host
+	Logger   *slog.Logger         // default slog.Default
+	Registry *prometheus.Registry // served at /metrics; default a new one
+	Now      func() time.Time     // default time.Now
+}
+
+type server struct {
+	gate    Gate
+	store   Store
+	tokens  *Tokens
+	logger  *slog.Logger
+	metrics *metrics
+	now     func() time.Time
+}
+
+// base is the path below which everything about decisions lies.
+const base = "/api/v1/remediation"
+
+// route is one row of the API: who may do what.
+type route struct {
+	method, path string
+	roles        []Role // nil: open to all
+	handle       func(*server, *gin.Context) error
+}
+
+var (
+	ask     = []Role{Agent, Operator}
+	askRead = []Role{Agent, Operator, Auditor}
+	dial    = []Role{Operator}
+	dialGet = []Role{Operator, Auditor}
+	read    = []Role{Auditor}
+)
+
+var routes = []route{
+	{"GET", "/healthz", nil, (*server).healthz},
+	{"GET", "/readyz", nil, (*server).readyz},
+	{"GET", "/metrics", nil, (*server).serveMetrics},
+	{"GET", "/openapi.json", nil, (*server).openapi},
+
+	{"POST", base + "/decisions", ask, (*server).decide},
+	{"POST", base + "/decisions/batch", ask, (*server).decideBatch},
+	{"POST", base + "/decisions/preview", ask, (*server).preview},
+	{"GET", base + "/decisions/:decision_id", askRead, (*server).decision},
+	{"GET", base + "/actions", askRead, (*server).actions},
+	{"GET", base + "/matrix", askRead, (*server).matrix},
+
+	{"GET", base + "/config", dialGet, (*server).config},
+	{"PUT", base + "/config", dial, (*server).putConfig},
+	{"GET", base + "/config/history", dialGet, (*server).history},
+	{"PUT", base + "/overrides/:action_type", dial, (*server).putOverride},
+	{"DELETE", base + "/overrides/:action_type", dial, (*server).deleteOverride},
+	{"GET", base + "/whitelist", dialGet, (*server).whitelist},
+	{"POST", base + "/whitelist", dial, (*server).addWhitelist},
+	{"DELETE", base + "/whitelist/:id", dial, (*server).deleteWhitelist},
+	{"POST", base + "/stop", dial, (*server).stop},
+	{"POST", base + "/release", dial, (*server).release},
+
+	{"GET", base + "/gate-log", read, (*server).gateLog},
+	{"GET", base + "/gate-log/summary", read, (*server).summary},
+}
+
+// New returns the gate's HTTP handler.
+func New(o Options) http.Handler { return newEngine(o) }
+
+func newEngine(o Options) *gin.Engine {
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	if o.Registry == nil {
+		o.Registry = prometheus.NewRegistry()
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	s := &server{o.Gate, o.Store, o.Tokens, o.Logger, newMetrics(o.Registry), o.Now}
+	gin.SetMode(gin.ReleaseMode)
+	g := gin.New()
+	_ = g.SetTrustedProxies(nil)
+	g.HandleMethodNotAllowed = true
+	g.RedirectTrailingSlash = false
+	g.Use(s.measure, s.recoverPanic)
+	if o.Dev {
+		g.Use(s.loopbackHost)
+	}
+	g.NoRoute(func(c *gin.Context) { s.fail(c, notFound("No such path. /openapi.json lists them.")) })
+	g.NoMethod(func(c *gin.Context) {
+		s.fail(c, problem(http.StatusMethodNotAllowed, "method_not_allowed", "This path does not take that method", "/openapi.json lists the methods of each path."))
+	})
+	for _, r := range routes {
+		handlers := []gin.HandlerFunc{}
+		if r.roles != nil {
+			handlers = append(handlers, s.authenticate(r.roles))
+		}
+		handle := r.handle
+		g.Handle(r.method, r.path, append(handlers, func(c *gin.Context) {
+			if err := handle(s, c); err != nil {
+				s.fail(c, err)
+			}
+		})...)
+	}
+	return g
+}
+
+// recoverPanic turns a panic into a 500 that leaks nothing.
+func (s *server) recoverPanic(c *gin.Context) {
+	defer func() {
+		if r := recover(); r != nil {
+			s.metrics.panics.Inc()
+			s.logger.Error("a handler panicked", "panic", fmt.Sprint(r), "route", c.FullPath(), "stack", string(debug.Stack()))
+			s.fail(c, fmt.Errorf("panic in %s", c.FullPath()))
+		}
+	}()
+	c.Next()
+}
+
+// HTTPServer wraps a handler with the limits that a public port needs.
+func HTTPServer(addr string, h http.Handler) *http.Server {
+	return &http.Server{
+		Addr: addr, Handler: h,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       15 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    16 << 10,
+	}
+}

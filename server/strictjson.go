@@ -1,0 +1,210 @@
+package server
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+	"unicode"
+
+	"github.com/gin-gonic/gin"
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/tiergate/tiergate/engine"
+)
+
+const (
+	maxBody      = 64 << 10
+	maxBatchBody = 4 << 20
+	maxDigits    = 20
+)
+
+// readBody reads a JSON body of at most limit bytes.
+func readBody(c *gin.Context, limit int64) ([]byte, error) {
+	media, params, err := mime.ParseMediaType(c.GetHeader("Content-Type"))
+	if err != nil || media != "application/json" || (params["charset"] != "" && !strings.EqualFold(params["charset"], "utf-8")) {
+		return nil, problem(http.StatusUnsupportedMediaType, "unsupported_media_type", "The body must be JSON", "Send Content-Type: application/json in UTF-8.")
+	}
+	if enc := c.GetHeader("Content-Encoding"); enc != "" && enc != "identity" {
+		return nil, problem(http.StatusUnsupportedMediaType, "unsupported_media_type", "The body must be JSON", "Send the body without Content-Encoding.")
+	}
+	tooLarge := problem(http.StatusRequestEntityTooLarge, "too_large", "The body is too large", fmt.Sprintf("At most %d bytes are read.", limit))
+	if c.Request.ContentLength > limit {
+		return nil, tooLarge
+	}
+	body, err := io.ReadAll(io.LimitReader(c.Request.Body, limit+1))
+	if err != nil {
+		return nil, badField("", "the body could not be read")
+	}
+	if int64(len(body)) > limit {
+		return nil, tooLarge
+	}
+	return body, nil
+}
+
+// decodeStrict reads one JSON object into v. Keys are matched to the letter;
+// unknown and duplicate keys, trailing data, nulls (but for expires_at), invalid
+// UTF-8, control characters and long numbers are refused, each with its field.
+// Inside a top-level "parameters", nulls and control characters but U+0000 pass.
+func decodeStrict(body []byte, v any) error {
+	if err := checkTokens(body); err != nil {
+		return err
+	}
+	err := json.Unmarshal(body, v, json.RejectUnknownMembers(true))
+	if err == nil {
+		return nil
+	}
+	var semantic *json.SemanticError
+	if !errors.As(err, &semantic) {
+		return syntaxProblem(err)
+	}
+	field := fieldName(semantic.JSONPointer)
+	switch {
+	case errors.Is(err, json.ErrUnknownName):
+		return badField(field, "unknown key")
+	case semantic.JSONKind == '0' && semantic.GoType != nil && semantic.GoType.Kind().String() != "string":
+		return badField(field, "the number is out of range or not of the wanted kind")
+	default:
+		return badField(field, fmt.Sprintf("wrong type: got %s", kindName(semantic.JSONKind)))
+	}
+}
+
+func kindName(k jsontext.Kind) string {
+	switch k {
+	case 'n':
+		return "null"
+	case 't', 'f':
+		return "a boolean"
+	case '"':
+		return "a string"
+	case '0':
+		return "a number"
+	case '{':
+		return "an object"
+	case '[':
+		return "an array"
+	}
+	return "something else"
+}
+
+func syntaxProblem(err error) *Problem {
+	if errors.Is(err, jsontext.ErrDuplicateName) {
+		var s *jsontext.SyntacticError
+		if errors.As(err, &s) {
+			return badField(fieldName(s.JSONPointer), "duplicate key")
+		}
+	}
+	text := strings.TrimPrefix(err.Error(), "jsontext: ")
+	if len(text) > 200 {
+		text = text[:200]
+	}
+	return badField("", "the body is no valid JSON in UTF-8: "+strings.ToValidUTF8(text, "?"))
+}
+
+// checkTokens walks the body once, in memory that does not grow with it.
+func checkTokens(body []byte) error {
+	dec := jsontext.NewDecoder(bytes.NewReader(body))
+	parametersAt := -1 // the depth at which "parameters" was opened
+	for {
+		t, err := dec.ReadToken()
+		if err == io.EOF {
+			return badField("", "the body is empty")
+		}
+		if err != nil {
+			return syntaxProblem(err)
+		}
+		depth := dec.StackDepth()
+		inside := parametersAt >= 0 && depth >= parametersAt
+		if !inside {
+			parametersAt = -1
+		}
+		switch t.Kind() {
+		case '"':
+			s := t.String()
+			if kind, n := dec.StackIndex(depth); depth == 1 && kind == '{' && n%2 == 1 && s == "parameters" {
+				parametersAt = 2 // what it holds, if it is an object
+			}
+			if i := strings.IndexFunc(s, func(r rune) bool { return r == 0 || (!inside && unicode.IsControl(r)) }); i >= 0 {
+				return badField(fieldName(dec.StackPointer()), "control character")
+			}
+		case '0':
+			if err := checkNumber(t.String()); err != nil {
+				return badField(fieldName(dec.StackPointer()), err.Error())
+			}
+		case 'n':
+			if p := dec.StackPointer(); !inside && p.LastToken() != "expires_at" {
+				return badField(fieldName(p), "null is not taken; leave the key out")
+			}
+		}
+		if depth == 0 {
+			break
+		}
+	}
+	if _, err := dec.ReadToken(); err != io.EOF {
+		return badField("", "there is more behind the JSON value")
+	}
+	return nil
+}
+
+func checkNumber(s string) error {
+	digits := 0
+	for i := 0; i < len(s); i++ {
+		if s[i] >= '0' && s[i] <= '9' {
+			digits++
+		}
+	}
+	if digits > maxDigits {
+		return fmt.Errorf("a number of more than %d digits", maxDigits)
+	}
+	if _, err := strconv.ParseFloat(s, 64); err != nil {
+		return errors.New("the number is out of range")
+	}
+	return nil
+}
+
+// fieldName writes a JSON pointer as a person would: decisions[3].target.
+func fieldName(p jsontext.Pointer) string {
+	var b strings.Builder
+	for token := range p.Tokens() {
+		if b.Len() > 200 {
+			b.WriteString("…")
+			break
+		}
+		if _, err := strconv.Atoi(token); err == nil && b.Len() > 0 {
+			fmt.Fprintf(&b, "[%s]", token)
+			continue
+		}
+		if b.Len() > 0 {
+			b.WriteByte('.')
+		}
+		if len(token) > 64 {
+			token = token[:64] + "…"
+		}
+		b.WriteString(strings.Map(func(r rune) rune {
+			if unicode.IsControl(r) {
+				return '?'
+			}
+			return r
+		}, strings.ToValidUTF8(token, "?")))
+	}
+	return b.String()
+}
+
+// faults collects what is wrong with fields, to report all of it at once.
+type faults []engine.FieldError
+
+func (f *faults) add(field, format string, args ...any) {
+	*f = append(*f, engine.FieldError{Field: field, Detail: fmt.Sprintf(format, args...)})
+}
+
+func (f faults) err() error {
+	if len(f) == 0 {
+		return nil
+	}
+	return badFields(f...)
+}
