@@ -1,0 +1,34 @@
+// Package store is what the gate knows and what it did: the tenants'
+// configuration and the gate log, in PostgreSQL or an embedded SQLite file.
+//
+// Two paths go through it, and both meet at one row per tenant, its head:
+//
+//	ask     Facts ─► (the policy decides) ─► Append ─► answer
+//	change  ChangeConfig, PutOverride, AddWhitelist, SetStopped … ─► answer
+//
+// [Store.Facts] reads memory only (view.go, an immutable go-memdb snapshot).
+// [Store.Append] puts entries into one bounded queue (queue.go); a worker takes
+// all that wait, up to 512, and writes them in one transaction (append.go):
+//
+//	lock the heads of all tenants of the batch, ordered by tenant
+//	leave out entries whose config_epoch is no longer the head's    (the fence)
+//	leave out entries whose action_id was answered before
+//	give out log_seq, insert, move the heads
+//	commit
+//
+// A change (change.go) locks the same head, raises its epoch, writes the new
+// state and a config_change row, and commits. Because both take that lock, no
+// decision made under an old epoch commits after a change was answered, on any
+// replica: the fence does not rely on anybody's memory being fresh. Memory is
+// made fresh all the same, by one path for all (follow.go): read the
+// config_change rows beyond one's own epoch and apply them.
+//
+// An entry's result carries no error only when its row has committed. An error
+// before COMMIT means not written; an error at COMMIT means unknown, and both
+// are answered as engine.ErrUnavailable. The commit never runs under a
+// caller's context: a caller who stops waiting does not stop the commit.
+//
+// The two databases share every line but the ones in postgres.go, sqlite.go and
+// the append's statements. What the database itself refuses, whoever asks:
+// UPDATE, DELETE and TRUNCATE on the log, and an auto row with CRITICAL.
+package store

@@ -1,0 +1,148 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/pressly/goose/v3"
+	"modernc.org/sqlite"
+)
+
+// sqliteDB is one SQLite file, held by one process at a time.
+type sqliteDB struct {
+	writer *sql.DB // the append worker's connection and one for changes
+	reader *sql.DB
+	turn   sync.Mutex // one of those two writes at a time; fairer than SQLite's own busy wait
+	lock   *os.File
+	path   string
+}
+
+func openSQLite(ctx context.Context, path string) (*sqliteDB, error) {
+	path = strings.TrimPrefix(path, "//")
+	if path == "" || strings.HasPrefix(path, ":memory:") {
+		return nil, errors.New("sqlite: wants a file, for example sqlite:tiergate.db: what is kept in memory only is no evidence")
+	}
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, fmt.Errorf("sqlite file: %w", err)
+	}
+	lock, err := lockFile(path + ".lock")
+	if err != nil {
+		return nil, err
+	}
+	s := &sqliteDB{lock: lock, path: path}
+	if err := s.open(ctx); err != nil {
+		s.close()
+		return nil, fmt.Errorf("open the SQLite file %s: %w", path, err)
+	}
+	return s, nil
+}
+
+// lockFile takes a lock that ends with the process, however it ends. The file
+// itself stays: removing it would let two processes lock two files of one name.
+func lockFile(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("make the lock file beside the SQLite file: %w", err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("%s is held by another gate (%v): only one may work on an SQLite file. Stop the other one, or use PostgreSQL for several gates", strings.TrimSuffix(path, ".lock"), err)
+	}
+	return f, nil
+}
+
+func (s *sqliteDB) open(ctx context.Context) error {
+	// Made here so that the log is nobody else's to read.
+	f, err := os.OpenFile(s.path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	f.Close()
+	dsn := func(more string) string {
+		return (&url.URL{Scheme: "file", Path: s.path}).String() + "?_pragma=busy_timeout(5000)&_pragma=foreign_keys(1)" + more
+	}
+	const durable = "&_txlock=immediate&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)"
+	if s.writer, err = sql.Open("sqlite", dsn(durable)); err != nil {
+		return err
+	}
+	s.writer.SetMaxOpenConns(2)
+	s.writer.SetMaxIdleConns(2)
+	p, err := provider(goose.DialectSQLite3, s.writer, "migrations/sqlite")
+	if err != nil {
+		return err
+	}
+	if _, err := p.Up(ctx); err != nil {
+		return fmt.Errorf("migrate: %w", err)
+	}
+	if s.reader, err = sql.Open("sqlite", dsn("&_pragma=query_only(1)")); err != nil {
+		return err
+	}
+	s.reader.SetMaxOpenConns(4)
+	return s.reader.PingContext(ctx)
+}
+
+func (s *sqliteDB) reads() *sql.DB         { return s.reader }
+func (s *sqliteDB) workers() int           { return 1 }
+func (s *sqliteDB) where() string          { return "the SQLite file " + s.path }
+func (s *sqliteDB) exclusive() sync.Locker { return &s.turn }
+
+// text makes of PostgreSQL's $1 the numbered ?1, and leaves out the row locks:
+// a transaction here is the only one that writes.
+func (s *sqliteDB) text(query string) string {
+	return strings.ReplaceAll(strings.ReplaceAll(query, "$", "?"), " FOR UPDATE", "")
+}
+
+func (s *sqliteDB) begin() (*sql.Tx, error) { return s.writer.BeginTx(context.Background(), nil) }
+
+func (s *sqliteDB) snapshot(ctx context.Context) (*sql.Tx, error) {
+	return s.reader.BeginTx(ctx, nil)
+}
+
+func (s *sqliteDB) health(ctx context.Context) (bool, time.Time, error) {
+	s.turn.Lock()
+	defer s.turn.Unlock()
+	tx, err := s.writer.BeginTx(ctx, nil)
+	if err != nil {
+		return false, time.Time{}, err
+	}
+	return true, time.Now(), tx.Rollback()
+}
+
+// classify knows the result codes whose cause is in the rows themselves.
+func (s *sqliteDB) classify(err error) failure {
+	var fault *sqlite.Error
+	if errors.As(err, &fault) {
+		switch fault.Code() & 0xff {
+		case 18, 19, 20, 25: // TOOBIG, CONSTRAINT, MISMATCH, RANGE
+			return failedRow
+		case 5, 6: // BUSY, LOCKED
+			return failedRetry
+		}
+	}
+	return failedAll
+}
+
+// follow does nothing: nobody else can change the file.
+func (s *sqliteDB) follow(context.Context, *slog.Logger, func(string)) {}
+
+func (s *sqliteDB) close() error {
+	var errs []error
+	for _, db := range []*sql.DB{s.reader, s.writer} {
+		if db != nil {
+			errs = append(errs, db.Close())
+		}
+	}
+	errs = append(errs, s.lock.Close())
+	return errors.Join(errs...)
+}
