@@ -3,8 +3,7 @@
 # description: |
 #   Decides whether one action of one tenant may run by itself. Everything it knows is in
 #   `input`: the request, the tenant, the action type's overrides, the whitelist entries that
-#   may match, and the clock. The tables are in `data.gate.actions` and `data.gate.tiers`.
-# schemas: []
+#   may match, and the clock. The tables are `data.gate.actions` and `data.gate.tiers`.
 package gate
 
 import data.gate.constraints
@@ -13,53 +12,72 @@ import data.gate.expiry
 # METADATA
 # title: The decision
 # description: |
-#   The decision tree. `_verdict` below has one clause per row of it, and its arguments are the
-#   columns: is the action blocked, is the tenant stopped, what governs an action of this radius
-#   at this tier, must a person approve, is it forced. No two clauses can hold for one input.
+#   Gathers what the decision tree asks about and fills in the texts of the rule that decides.
 # entrypoint: true
-decision := _verdict(
-	"block" in _modes_in_force,
-	object.get(input.tenant, "stopped", false),
-	_governed_by,
-	"require_approval" in _modes_in_force,
-	"force_auto" in _modes_in_force,
-)
+decision := _answer(
+	_verdict(
+		"block" in modes,
+		object.get(input.tenant, "stopped", false),
+		radius,
+		"require_approval" in modes,
+		"force_auto" in modes,
+		tier.governs[radius],
+	),
+	radius,
+	tier.label,
+) if {
+	tier := data.gate.tiers.levels[input.tenant.maturity_tier]
+	radius := object.get(data.gate.actions, [input.request.action_type, "blast_radius"], "CRITICAL")
+	modes := {override.mode | some override in input.overrides; _in_force(override.mode, override)}
+}
+
+_answer([rule, overrides_applied], blast_radius, tier_label) := {
+	"decision": rule.decision,
+	"rule": rule.rule,
+	"rationale": sprintf(rule.rationale, [input.request.action_type, blast_radius, tier_label]),
+	"blast_radius": blast_radius,
+	"maturity_tier": input.tenant.maturity_tier,
+	"tier_label": tier_label,
+	"overrides_applied": overrides_applied,
+}
+
+# The decision tree. Its arguments are: is the action blocked, is the tenant stopped, the blast
+# radius, must a person approve, is it forced, and what governs this radius at this tier. No two
+# clauses hold for one input. In a rationale, %[1]s is the action type, %[2]s the blast radius and
+# %[3]s the tier's label.
 
 # METADATA
 # title: A block override is in force
 # custom:
 #   rule: block_override
 #   decision: blocked
-#   rationale: A block override is in force for {action_type} on this target, so it must not run.
-_verdict(true, _, _, _, _) := _explain(rego.metadata.rule().custom, ["block_override"])
+#   rationale: A block override is in force for %[1]s on this target, so it must not run.
+_verdict(true, _, _, _, _, _) := [rego.metadata.rule().custom, ["block_override"]]
 
 # METADATA
 # title: The tenant is stopped
 # custom:
 #   rule: stopped
 #   decision: queued_approval
-#   rationale: The tenant is stopped. Until it is released, {action_type} waits for approval, whatever else would let it run.
-_verdict(false, true, _, _, _) := _explain(rego.metadata.rule().custom, [])
+#   rationale: The tenant is stopped. Until it is released, %[1]s waits for approval, whatever else would let it run.
+_verdict(false, true, _, _, _, _) := [rego.metadata.rule().custom, []]
 
 # METADATA
 # title: CRITICAL is never automatic
 # custom:
 #   rule: critical_never_auto
 #   decision: queued_approval
-#   rationale: The blast radius of {action_type} is CRITICAL, as is that of every action type the action table does not know. It always waits for approval; no tier, override or whitelist entry can change that.
-_verdict(false, false, "critical", _, _) := _explain(rego.metadata.rule().custom, [])
+#   rationale: The blast radius of %[1]s is CRITICAL, as is that of every action type the action table does not know. It always waits for approval; no tier, override or whitelist entry can change that.
+_verdict(false, false, "CRITICAL", _, _, _) := [rego.metadata.rule().custom, []]
 
 # METADATA
 # title: An approval override is in force
 # custom:
 #   rule: approval_override
 #   decision: queued_approval
-#   rationale: A require_approval override is in force for {action_type} on this target, so it waits for approval at {tier_label}.
-_verdict(false, false, governed_by, true, _) := _explain(
-	rego.metadata.rule().custom,
-	["require_approval_override"],
-) if {
-	governed_by != "critical"
+#   rationale: A require_approval override is in force for %[1]s on this target, so it waits for approval at %[3]s.
+_verdict(false, false, radius, true, _, _) := [rego.metadata.rule().custom, ["require_approval_override"]] if {
+	radius != "CRITICAL"
 }
 
 # METADATA
@@ -67,12 +85,9 @@ _verdict(false, false, governed_by, true, _) := _explain(
 # custom:
 #   rule: force_auto_override
 #   decision: auto
-#   rationale: A force_auto override is in force for {action_type} on this target, so this {blast_radius} action runs by itself at {tier_label}.
-_verdict(false, false, governed_by, false, true) := _explain(
-	rego.metadata.rule().custom,
-	["force_auto_override"],
-) if {
-	governed_by != "critical"
+#   rationale: A force_auto override is in force for %[1]s on this target, so this %[2]s action runs by itself at %[3]s.
+_verdict(false, false, radius, false, true, _) := [rego.metadata.rule().custom, ["force_auto_override"]] if {
+	radius != "CRITICAL"
 }
 
 # METADATA
@@ -80,19 +95,19 @@ _verdict(false, false, governed_by, false, true) := _explain(
 # custom:
 #   rule: whitelist_match
 #   decision: auto
-#   rationale: At {tier_label} a {blast_radius} action such as {action_type} runs by itself where the whitelist says so, and the entry named in overrides_applied is in force for this target.
-_verdict(false, false, "whitelist", false, false) := _explain(
-	rego.metadata.rule().custom,
-	[concat("", ["whitelist:", _whitelist_id])],
-)
+#   rationale: At %[3]s a %[2]s action such as %[1]s runs by itself where the whitelist says so, and the entry named in overrides_applied is in force for this target.
+_verdict(false, false, radius, false, false, "whitelist") := [rego.metadata.rule().custom, [concat("", ["whitelist:", _whitelist_id])]] if {
+	radius != "CRITICAL"
+}
 
 # METADATA
 # title: No whitelist entry matches
 # custom:
 #   rule: no_whitelist_match
 #   decision: queued_approval
-#   rationale: At {tier_label} a {blast_radius} action such as {action_type} runs by itself only where the whitelist says so, and no entry is in force for this target.
-_verdict(false, false, "whitelist", false, false) := _explain(rego.metadata.rule().custom, []) if {
+#   rationale: At %[3]s a %[2]s action such as %[1]s runs by itself only where the whitelist says so, and no entry is in force for this target.
+_verdict(false, false, radius, false, false, "whitelist") := [rego.metadata.rule().custom, []] if {
+	radius != "CRITICAL"
 	not _whitelist_id
 }
 
@@ -101,77 +116,35 @@ _verdict(false, false, "whitelist", false, false) := _explain(rego.metadata.rule
 # custom:
 #   rule: tier_allows
 #   decision: auto
-#   rationale: "{tier_label} lets {blast_radius} actions such as {action_type} run by themselves."
-_verdict(false, false, "tier_allows", false, false) := _explain(rego.metadata.rule().custom, [])
+#   rationale: "%[3]s lets %[2]s actions such as %[1]s run by themselves."
+_verdict(false, false, radius, false, false, "tier_allows") := [rego.metadata.rule().custom, []] if {
+	radius != "CRITICAL"
+}
 
 # METADATA
 # title: The tier requires approval
 # custom:
 #   rule: tier_requires_approval
 #   decision: queued_approval
-#   rationale: "{tier_label} does not let {blast_radius} actions such as {action_type} run by themselves, so it waits for approval."
-_verdict(false, false, "tier_requires_approval", false, false) := _explain(rego.metadata.rule().custom, [])
-
-# METADATA
-# title: The answer
-# description: A rule's METADATA, filled in for this input.
-_explain(rule, overrides_applied) := {
-	"decision": rule.decision,
-	"rule": rule.rule,
-	"rationale": strings.replace_n(
-		{
-			"{action_type}": input.request.action_type,
-			"{blast_radius}": _blast_radius,
-			"{tier_label}": _tier.label,
-		},
-		rule.rationale,
-	),
-	"blast_radius": _blast_radius,
-	"maturity_tier": input.tenant.maturity_tier,
-	"tier_label": _tier.label,
-	"overrides_applied": overrides_applied,
-}
-
-_tier := data.gate.tiers.levels[input.tenant.maturity_tier]
-
-default _blast_radius := "CRITICAL"
-
-_blast_radius := data.gate.actions[input.request.action_type].blast_radius
-
-# What governs an action of this radius at this tier.
-_governed_by := _governor(_blast_radius, input.tenant.maturity_tier)
-
-_governor("CRITICAL", _) := "critical"
-
-_governor("HIGH", 4) := "whitelist"
-
-_governor(radius, tier) := "tier_allows" if {
+#   rationale: "%[3]s does not let %[2]s actions such as %[1]s run by themselves, so it waits for approval."
+_verdict(false, false, radius, false, false, "tier_requires_approval") := [rego.metadata.rule().custom, []] if {
 	radius != "CRITICAL"
-	radius in data.gate.tiers.levels[tier].allows
 }
 
-_governor(radius, tier) := "tier_requires_approval" if {
-	radius != "CRITICAL"
-	not _at_top(radius, tier)
-	not radius in data.gate.tiers.levels[tier].allows
-}
+# Overrides that narrow are in force unless they are shown not to apply; the one that widens must
+# be shown to apply.
+_in_force("block", override) if _not_shown_off(override)
 
-_at_top("HIGH", 4)
+_in_force("require_approval", override) if _not_shown_off(override)
 
-# The modes of the overrides that are in force. Overrides that narrow stay in force unless they
-# are shown not to apply; the one that widens must be shown to apply.
-_modes_in_force contains override.mode if {
-	some override in input.overrides
-	override.mode in {"block", "require_approval"}
-	not expiry.passed(override)
-	not constraints.excluded(override)
-}
-
-_modes_in_force contains override.mode if {
-	some override in input.overrides
-	override.mode == "force_auto"
+_in_force("force_auto", override) if {
 	expiry.ahead_or_none(override)
 	constraints.met(object.get(override, "constraints", {}))
+}
+
+_not_shown_off(override) if {
+	not expiry.passed(override)
+	not constraints.excluded(override)
 }
 
 # The smallest id among the whitelist entries in force; undefined where there is none.

@@ -92,7 +92,7 @@ test_branches if {
 	every branch in _branches {
 		d := gate.decision with input as branch.input
 		[d.decision, d.rule, d.overrides_applied] == branch.want
-		not contains(d.rationale, "{")
+		not contains(d.rationale, "%")
 		d.rationale != ""
 	}
 }
@@ -175,5 +175,14 @@ test_in_force if {
 		tier := {"block": 3, "force_auto": 2}[case.overrides[0].mode]
 		d := gate.decision with input as _input("kill_process", tier, {"overrides": case.overrides})
 		d.rule == case.want
+	}
+}
+
+# Even a table that says otherwise does not lift CRITICAL.
+test_critical_whatever_the_table_says if {
+	every what in ["tier_allows", "whitelist"] {
+		d := gate.decision with input as _input("wipe_disk", 4, {})
+			with data.gate.tiers.levels as [{}, {}, {}, {}, {"label": "L4-Automate", "governs": {"CRITICAL": what}}]
+		d.rule == "critical_never_auto"
 	}
 }
