@@ -1,10 +1,8 @@
 package server
 
 import (
-	"errors"
 	"time"
 
-	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/tiergate/tiergate/engine"
@@ -89,5 +87,3 @@ func timeOrNull(t *time.Time) *string {
 	s := engine.FormatTime(*t)
 	return &s
 }
-
-func asSemantic(err error, target **json.SemanticError) bool { return errors.As(err, target) }

@@ -35,6 +35,9 @@ const defaultTenant = "default"
 
 var tenantID = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,62}$`)
 
+// credentialName bounds what goes into every row as the principal.
+var credentialName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._@:/+-]{0,127}$`)
+
 type credential struct {
 	hash   [sha256.Size]byte
 	name   string
@@ -96,6 +99,9 @@ func parseTokens(content []byte) ([]credential, error) {
 			return nil, fmt.Errorf("line %d: want `<sha256 hex> <name> <tenant|*> <role,role>`", n)
 		}
 		c := credential{name: fields[1], tenant: fields[2]}
+		if !credentialName.MatchString(c.name) {
+			return nil, fmt.Errorf("line %d: the name must match %s", n, credentialName)
+		}
 		sum, err := hex.DecodeString(fields[0])
 		if err != nil || len(sum) != sha256.Size {
 			return nil, fmt.Errorf("line %d: the first field must be the SHA-256 of the token in hex: printf %%s TOKEN | sha256sum", n)

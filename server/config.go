@@ -1,9 +1,11 @@
 package server
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"regexp"
+	"slices"
 	"strconv"
 
 	"github.com/gin-gonic/gin"
@@ -130,6 +132,9 @@ func (s *server) putConfig(c *gin.Context) error {
 			}
 		}
 	}
+	slices.SortFunc(change.Overrides, func(a, b *engine.Override) int {
+		return cmp.Or(cmp.Compare(a.ActionType, b.ActionType), cmp.Compare(a.Mode, b.Mode))
+	})
 	if change.IfMatch, err = ifMatch(c); err != nil {
 		return err
 	}
@@ -147,8 +152,8 @@ func (s *server) putConfig(c *gin.Context) error {
 func (s *server) parseOverride(f *faults, w caller, actionType, mode string, raw jsontext.Value, reason string) *engine.Override {
 	field := fmt.Sprintf("action_overrides.%s.%s", actionType, mode)
 	m := engine.Mode(mode)
-	if !actionTypePattern.MatchString(actionType) {
-		f.add("action_overrides", "every key must match %s", actionTypePattern)
+	if !isActionType(actionType) {
+		f.add("action_overrides", "every key must match %s", actionTypeText)
 		return nil
 	}
 	if !validMode(m) {

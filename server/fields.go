@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
+	"github.com/google/uuid"
 
 	"github.com/tiergate/tiergate/engine"
 )
@@ -16,16 +17,34 @@ const maxReason = 1000
 // nanoseconds end in 2262.
 var latestExpiry = time.Date(2262, 1, 1, 0, 0, 0, 0, time.UTC)
 
+// actionTypeText is how an action type is spelled; isActionType checks it.
+const actionTypeText = `^[a-z][a-z0-9_]{1,63}$`
+
+func isActionType(s string) bool {
+	if len(s) < 2 || len(s) > 64 || s[0] < 'a' || s[0] > 'z' {
+		return false
+	}
+	for i := 1; i < len(s); i++ {
+		if c := s[i]; (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '_' {
+			return false
+		}
+	}
+	return true
+}
+
+// isUUID reports whether s is 8-4-4-4-12 hex digits, of either case.
+func isUUID(s string) bool { return len(s) == 36 && uuid.Validate(s) == nil }
+
 func indexed(list string, i int) string { return fmt.Sprintf("%s[%d]", list, i) }
 
 func validMode(m engine.Mode) bool {
 	return m == engine.ModeBlock || m == engine.ModeRequireApproval || m == engine.ModeForceAuto
 }
 
-// under names a field below another; an empty parent is the body itself.
+// under names a field below another; an empty one is the body itself.
 func under(parent, field string) string {
-	if parent == "" {
-		return field
+	if parent == "" || field == "" {
+		return parent + field
 	}
 	return parent + "." + field
 }

@@ -30,8 +30,8 @@ func (s *server) gateLog(c *gin.Context) error {
 			q.faults.add("blast_radius", "%s", err)
 		}
 	}
-	if l.ActionType != "" && !actionTypePattern.MatchString(l.ActionType) {
-		q.faults.add("action_type", "must match %s", actionTypePattern)
+	if l.ActionType != "" && !isActionType(l.ActionType) {
+		q.faults.add("action_type", "must match %s", actionTypeText)
 	}
 	withInput := q.text("input")
 	if withInput != "" && withInput != "true" && withInput != "false" {

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"net/http"
 	"time"
 
@@ -11,13 +12,18 @@ import (
 // comes from ours, and an auditor compares it with theirs.
 const maxClockSkew = time.Second
 
+// readyPatience is how long a database may take to show that it can be written.
+const readyPatience = 900 * time.Millisecond
+
 func (s *server) healthz(c *gin.Context) error {
 	s.answer(c, http.StatusOK, map[string]string{"status": "up"})
 	return nil
 }
 
 func (s *server) readyz(c *gin.Context) error {
-	h := s.store.Health(c.Request.Context())
+	ctx, cancel := context.WithTimeout(c.Request.Context(), readyPatience)
+	defer cancel()
+	h := s.store.Health(ctx)
 	id := s.gate.PolicyID()
 	a := struct {
 		Ready       bool   `json:"ready"`

@@ -18,6 +18,8 @@ type metrics struct {
 	handler   http.Handler
 	requests  *prometheus.HistogramVec
 	decisions *prometheus.CounterVec
+	problems  *prometheus.CounterVec
+	policy    prometheus.Counter
 	panics    prometheus.Counter
 }
 
@@ -31,11 +33,17 @@ func newMetrics(r *prometheus.Registry) *metrics {
 		decisions: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tiergate_decisions_total", Help: "Decisions answered, by decision, rule and blast radius.",
 		}, []string{"decision", "rule", "blast_radius"}),
+		problems: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tiergate_problems_total", Help: "Errors answered, by problem type; those inside a batch too.",
+		}, []string{"type"}),
+		policy: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "tiergate_policy_errors_total", Help: "Requests to which the policy gave no usable decision.",
+		}),
 		panics: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "tiergate_http_panics_total", Help: "Handlers that panicked; each was answered with 500.",
 		}),
 	}
-	r.MustRegister(m.requests, m.decisions, m.panics)
+	r.MustRegister(m.requests, m.decisions, m.problems, m.policy, m.panics)
 	return m
 }
 

@@ -79,8 +79,8 @@ func (s *server) deleteOverride(c *gin.Context) error {
 
 func pathActionType(c *gin.Context) (string, error) {
 	actionType := c.Param("action_type")
-	if !actionTypePattern.MatchString(actionType) {
-		return "", notFound("An action type matches " + actionTypePattern.String() + ".")
+	if !isActionType(actionType) {
+		return "", notFound("An action type matches " + actionTypeText + ".")
 	}
 	return actionType, nil
 }

@@ -1,7 +1,10 @@
 package server
 
 import (
+	"cmp"
 	"net/http"
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -32,12 +35,22 @@ type previewWhitelist struct {
 }
 
 func (s *server) preview(c *gin.Context) error {
+	if err := noQuery(c); err != nil {
+		return err
+	}
 	body, err := readBody(c, maxBody)
 	if err != nil {
 		return err
 	}
+	if err := checkTokens(body); err != nil {
+		return err
+	}
+	canonical := jsontext.Value(body)
+	if err := canonical.Canonicalize(); err != nil {
+		return syntaxProblem(err)
+	}
 	var b previewBody
-	if err := decodeStrict(body, &b); err != nil {
+	if err := unmarshalStrict(canonical, &b); err != nil {
 		return err
 	}
 	r, err := b.request(who(c), [32]byte{})
@@ -89,7 +102,9 @@ func (b *previewBody) whatIf(r *engine.Request) (engine.WhatIf, error) {
 		}
 		for i, e := range *b.Whitelist {
 			field := indexed("whitelist", i)
-			if e.ID == "" || len(e.ID) > 128 {
+			if e.ID == "" {
+				e.ID = "preview-" + strconv.Itoa(i)
+			} else if len(e.ID) > 128 {
 				f.add(field+".id", "must be 1 to 128 bytes")
 			}
 			if e.ActionType == "" {
@@ -106,5 +121,8 @@ func (b *previewBody) whatIf(r *engine.Request) (engine.WhatIf, error) {
 			}))
 		}
 	}
+	// As facts are: overrides by mode, whitelist entries by id.
+	slices.SortFunc(w.Overrides, func(a, b *engine.Override) int { return cmp.Compare(a.Mode, b.Mode) })
+	slices.SortFunc(w.Whitelist, func(a, b *engine.WhitelistEntry) int { return cmp.Compare(a.ID, b.ID) })
 	return w, f.err()
 }

@@ -12,7 +12,8 @@ import (
 	"github.com/tiergate/tiergate/engine"
 )
 
-// typeBase is where the problem types are named; docs/problems.md describes each.
+// typeBase is where the problem types are named. The description in openapi.yaml
+// tells what each means and what to do.
 const typeBase = "https://tiergate.dev/problems/"
 
 // Problem is an error as RFC 9457 has it.
@@ -69,8 +70,8 @@ var problems = []struct {
 		Detail: "The tenant's configuration changed each time this was decided. Nothing was decided. Ask again.", retryAfter: "1"}},
 	{engine.ErrTooManyCandidates, Problem{Status: http.StatusServiceUnavailable, Type: "too_many_candidates", Title: "Too many whitelist entries may match",
 		Detail: "too_many_candidates: more than 64 whitelist entries of this action type may match the target. Nothing was decided. Remove or merge entries."}},
-	{engine.ErrUnavailable, Problem{Status: http.StatusServiceUnavailable, Type: "log_unavailable", Title: "The gate log cannot be written",
-		Detail: "No decision is given without its row. Nothing may run. Ask again with the same action_id.", retryAfter: "1"}},
+	{engine.ErrUnavailable, Problem{Status: http.StatusServiceUnavailable, Type: "log_unavailable", Title: "The database cannot be used",
+		Detail: "No decision is given without its row: nothing may run; ask again with the same action_id. Whether a change was made is not known: read before you repeat it.", retryAfter: "1"}},
 	{engine.ErrActionConflict, Problem{Status: http.StatusConflict, Type: "action_id_conflict", Title: "The action_id was used for a different request",
 		Detail: "One action_id names one request. Use a new action_id."}},
 	{engine.ErrSuperseded, Problem{Status: http.StatusConflict, Type: "decision_superseded", Title: "The stored decision no longer holds",
@@ -82,11 +83,20 @@ var problems = []struct {
 	{context.Canceled, Problem{Status: http.StatusServiceUnavailable, Type: "timeout", Title: "It was cancelled", Detail: "Nothing was answered."}},
 }
 
-// asProblem maps any error. What is unknown leaks nothing.
+// asProblem maps any error and counts it. What is unknown leaks nothing.
 func (s *server) asProblem(err error) *Problem {
+	p := s.lookUp(err)
+	s.metrics.problems.WithLabelValues(strings.TrimPrefix(p.Type, typeBase)).Inc()
+	return p
+}
+
+func (s *server) lookUp(err error) *Problem {
 	var p *Problem
 	if errors.As(err, &p) {
 		return p
+	}
+	if errors.Is(err, engine.ErrPolicy) {
+		s.metrics.policy.Inc()
 	}
 	for i := range problems {
 		if errors.Is(err, problems[i].err) {

@@ -61,6 +61,9 @@ func fieldKey(key string) string {
 }
 
 func noQuery(c *gin.Context) error {
+	if c.Request.URL.RawQuery == "" {
+		return nil
+	}
 	_, err := readQuery(c)
 	return err
 }

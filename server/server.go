@@ -154,6 +154,9 @@ func newEngine(o Options) *gin.Engine {
 func (s *server) recoverPanic(c *gin.Context) {
 	defer func() {
 		if r := recover(); r != nil {
+			if r == http.ErrAbortHandler {
+				panic(r) // net/http's own way to cut a connection
+			}
 			s.metrics.panics.Inc()
 			s.logger.Error("a handler panicked", "panic", fmt.Sprint(r), "route", c.FullPath(), "stack", string(debug.Stack()))
 			s.fail(c, fmt.Errorf("panic in %s", c.FullPath()))

@@ -2,13 +2,16 @@ package server
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"mime"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode"
 
 	"github.com/gin-gonic/gin"
@@ -22,39 +25,71 @@ const (
 	maxBody      = 64 << 10
 	maxBatchBody = 4 << 20
 	maxDigits    = 20
+
+	maxParametersDepth = 8
 )
 
 // readBody reads a JSON body of at most limit bytes.
 func readBody(c *gin.Context, limit int64) ([]byte, error) {
-	media, params, err := mime.ParseMediaType(c.GetHeader("Content-Type"))
-	if err != nil || media != "application/json" || (params["charset"] != "" && !strings.EqualFold(params["charset"], "utf-8")) {
+	if !isJSON(c.Request.Header["Content-Type"]) {
 		return nil, problem(http.StatusUnsupportedMediaType, "unsupported_media_type", "The body must be JSON", "Send Content-Type: application/json in UTF-8.")
 	}
 	if enc := c.GetHeader("Content-Encoding"); enc != "" && enc != "identity" {
 		return nil, problem(http.StatusUnsupportedMediaType, "unsupported_media_type", "The body must be JSON", "Send the body without Content-Encoding.")
 	}
-	tooLarge := problem(http.StatusRequestEntityTooLarge, "too_large", "The body is too large", fmt.Sprintf("At most %d bytes are read.", limit))
-	if c.Request.ContentLength > limit {
-		return nil, tooLarge
+	length := c.Request.ContentLength
+	if length > limit {
+		return nil, tooLarge(limit)
+	}
+	if length >= 0 {
+		// net/http gives a body of a known length no more than that.
+		body := make([]byte, length)
+		if _, err := io.ReadFull(c.Request.Body, body); err != nil {
+			return nil, badField("", "the body could not be read")
+		}
+		return body, nil
 	}
 	body, err := io.ReadAll(io.LimitReader(c.Request.Body, limit+1))
 	if err != nil {
 		return nil, badField("", "the body could not be read")
 	}
 	if int64(len(body)) > limit {
-		return nil, tooLarge
+		return nil, tooLarge(limit)
 	}
 	return body, nil
+}
+
+func tooLarge(limit int64) *Problem {
+	return problem(http.StatusRequestEntityTooLarge, "too_large", "The request is too large", fmt.Sprintf("At most %d bytes are read.", limit))
+}
+
+// isJSON reports whether the one Content-Type says JSON in UTF-8.
+func isJSON(contentType []string) bool {
+	if len(contentType) != 1 {
+		return false
+	}
+	if contentType[0] == "application/json" {
+		return true
+	}
+	media, params, err := mime.ParseMediaType(contentType[0])
+	charset := params["charset"]
+	return err == nil && media == "application/json" && (charset == "" || strings.EqualFold(charset, "utf-8"))
 }
 
 // decodeStrict reads one JSON object into v. Keys are matched to the letter;
 // unknown and duplicate keys, trailing data, nulls (but for expires_at), invalid
 // UTF-8, control characters and long numbers are refused, each with its field.
-// Inside a top-level "parameters", nulls and control characters but U+0000 pass.
+// Inside a top-level "parameters", nulls and control characters but U+0000 pass,
+// but it may nest only 8 deep.
 func decodeStrict(body []byte, v any) error {
 	if err := checkTokens(body); err != nil {
 		return err
 	}
+	return unmarshalStrict(body, v)
+}
+
+// unmarshalStrict is the second half of decodeStrict, for what checkTokens passed.
+func unmarshalStrict(body []byte, v any) error {
 	err := json.Unmarshal(body, v, json.RejectUnknownMembers(true))
 	if err == nil {
 		return nil
@@ -106,9 +141,13 @@ func syntaxProblem(err error) *Problem {
 	return badField("", "the body is no valid JSON in UTF-8: "+strings.ToValidUTF8(text, "?"))
 }
 
+var decoders = sync.Pool{New: func() any { return new(jsontext.Decoder) }}
+
 // checkTokens walks the body once, in memory that does not grow with it.
 func checkTokens(body []byte) error {
-	dec := jsontext.NewDecoder(bytes.NewReader(body))
+	dec := decoders.Get().(*jsontext.Decoder)
+	dec.Reset(bytes.NewBuffer(body)) // which it reads in place
+	defer decoders.Put(dec)
 	parametersAt := -1 // the depth at which "parameters" was opened
 	for {
 		t, err := dec.ReadToken()
@@ -122,6 +161,8 @@ func checkTokens(body []byte) error {
 		inside := parametersAt >= 0 && depth >= parametersAt
 		if !inside {
 			parametersAt = -1
+		} else if depth > maxParametersDepth+1 {
+			return badField("parameters", fmt.Sprintf("must nest at most %d deep", maxParametersDepth))
 		}
 		switch t.Kind() {
 		case '"':
@@ -206,5 +247,7 @@ func (f faults) err() error {
 	if len(f) == 0 {
 		return nil
 	}
+	// Some were found in the order of a map.
+	slices.SortStableFunc(f, func(a, b engine.FieldError) int { return cmp.Compare(a.Field, b.Field) })
 	return badFields(f...)
 }

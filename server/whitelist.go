@@ -42,8 +42,8 @@ func (s *server) whitelist(c *gin.Context) error {
 		return err
 	}
 	actionType := q.text("action_type")
-	if actionType != "" && !actionTypePattern.MatchString(actionType) {
-		q.faults.add("action_type", "must match %s", actionTypePattern)
+	if actionType != "" && !isActionType(actionType) {
+		q.faults.add("action_type", "must match %s", actionTypeText)
 	}
 	limit, after := q.limit(), q.cursor()
 	if err := q.err(); err != nil {
@@ -85,8 +85,8 @@ func (s *server) addWhitelist(c *gin.Context) error {
 		return err
 	}
 	var f faults
-	if !actionTypePattern.MatchString(b.ActionType) {
-		f.add("action_type", "must match %s", actionTypePattern)
+	if !isActionType(b.ActionType) {
+		f.add("action_type", "must match %s", actionTypeText)
 	}
 	w := engine.WhitelistEntry{
 		TenantID: who(c).tenant, ActionType: b.ActionType, Reason: b.Reason, Notify: b.Notify,
@@ -119,7 +119,7 @@ func (s *server) addWhitelist(c *gin.Context) error {
 
 func (s *server) deleteWhitelist(c *gin.Context) error {
 	id := strings.ToLower(c.Param("id"))
-	if !uuidPattern.MatchString(id) {
+	if !isUUID(id) {
 		return notFound("A whitelist id is a UUID.")
 	}
 	q, err := readQuery(c, "reason")
