@@ -1,15 +1,185 @@
 package main
 
 import (
+	"context"
 	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"strconv"
+	"syscall"
+	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/spf13/cobra"
+
+	"github.com/tiergate/tiergate/engine"
+	"github.com/tiergate/tiergate/server"
+	"github.com/tiergate/tiergate/store"
 )
 
-func serveCommand() *cobra.Command {
-	return &cobra.Command{Use: "serve", RunE: func(*cobra.Command, []string) error { return errors.New("not wired yet") }}
+// shutdownPatience is how long requests in flight may take to end.
+const shutdownPatience = 10 * time.Second
+
+type serveFlags struct {
+	addr, databaseURL, bundle, tokens string
+	dev                               bool
 }
 
-func migrateCommand() *cobra.Command {
-	return &cobra.Command{Use: "migrate", RunE: func(*cobra.Command, []string) error { return errors.New("not wired yet") }}
+func serveCommand() *cobra.Command {
+	var f serveFlags
+	c := &cobra.Command{
+		Use:   "serve",
+		Short: "Answer decisions over HTTP",
+		Long: `serve answers decisions over HTTP and keeps the gate log. Without --database-url it uses the
+SQLite file tiergate.db in the working directory. It needs --tokens, or --dev for a try on loopback.
+Every flag has an environment variable, TIERGATE_ and its name: TIERGATE_DATABASE_URL.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return serve(cmd, f) },
+	}
+	env := func(name, otherwise string) string {
+		if v := os.Getenv("TIERGATE_" + name); v != "" {
+			return v
+		}
+		return otherwise
+	}
+	dev, _ := strconv.ParseBool(env("DEV", "false"))
+	c.Flags().StringVar(&f.addr, "addr", env("ADDR", "127.0.0.1:8080"), "address to listen on (TIERGATE_ADDR)")
+	c.Flags().StringVar(&f.databaseURL, "database-url", "", "postgres://… or sqlite:FILE (TIERGATE_DATABASE_URL; default sqlite:tiergate.db)")
+	c.Flags().StringVar(&f.bundle, "bundle", env("BUNDLE", ""), "policy bundle, folder or archive (TIERGATE_BUNDLE; default: the one built in)")
+	c.Flags().StringVar(&f.tokens, "tokens", env("TOKENS", ""), "file of token hashes, reread on SIGHUP (TIERGATE_TOKENS)")
+	c.Flags().BoolVar(&f.dev, "dev", dev, `loopback only, with the built-in token "dev" (TIERGATE_DEV)`)
+	c.PreRun = func(*cobra.Command, []string) {
+		// Not a flag default: --help must not print a password.
+		if f.databaseURL == "" {
+			f.databaseURL = env("DATABASE_URL", "sqlite:tiergate.db")
+		}
+	}
+	return c
+}
+
+func serve(cmd *cobra.Command, f serveFlags) (err error) {
+	ctx := cmd.Context()
+	logger := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil))
+	tokens, err := f.loadTokens()
+	if err != nil {
+		return err
+	}
+	policy, err := loadPolicy(ctx, f.bundle)
+	if err != nil {
+		return usageError{err}
+	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	s, err := store.Open(ctx, store.Options{URL: f.databaseURL, Logger: logger, Registerer: registry})
+	if err != nil {
+		return err
+	}
+	defer func() {
+		// The log closes last, when no request can be answered any more.
+		closing, cancel := context.WithTimeout(context.Background(), shutdownPatience)
+		defer cancel()
+		err = errors.Join(err, s.Close(closing))
+	}()
+	if w := s.Warning(); w != "" {
+		logger.Warn(w)
+	}
+	gate := engine.NewGate(engine.GateOptions{Facts: s, Log: s, Policy: policy, EngineVersion: engineVersion(), Logger: logger})
+	handler := server.New(server.Options{Gate: gate, Store: s, Tokens: tokens, Dev: f.dev, Logger: logger, Registry: registry})
+
+	listener, err := net.Listen("tcp", f.addr)
+	if err != nil {
+		return fmt.Errorf("listen on %s: %w", f.addr, err)
+	}
+	if f.dev && !loopback(listener.Addr()) {
+		listener.Close()
+		return usageError{fmt.Errorf("--dev listens on loopback only, not on %s", f.addr)}
+	}
+	stopReload := reloadOnHangup(tokens, logger)
+	defer stopReload()
+	srv := server.HTTPServer(f.addr, handler)
+	srv.ErrorLog = slog.NewLogLogger(logger.Handler(), slog.LevelWarn)
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(listener) }()
+	id := policy.ID()
+	logger.Info("bundle is active", "revision", id.Revision, "bundle_hash", id.BundleHash)
+	fmt.Fprintf(cmd.ErrOrStderr(), "listening on http://%s\n", listener.Addr())
+
+	if f.dev {
+		fmt.Fprintf(cmd.ErrOrStderr(), devHint, listener.Addr())
+	}
+
+	select {
+	case err := <-served:
+		return fmt.Errorf("serve: %w", err)
+	case <-ctx.Done():
+	}
+	logger.Info("stopping: requests in flight are finished, new ones are refused")
+	patience, cancel := context.WithTimeout(context.Background(), shutdownPatience)
+	defer cancel()
+	if err := srv.Shutdown(patience); err != nil {
+		srv.Close()
+		return fmt.Errorf("some requests did not end within %s and were cut off: %w", shutdownPatience, err)
+	}
+	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// devHint is a request to paste into another terminal.
+const devHint = `
+try it:
+
+  curl -s http://%[1]s/api/v1/remediation/decisions \
+    -H 'Authorization: Bearer dev' -H 'Content-Type: application/json' \
+    -d '{"action_type": "isolate_host", "target": "host:wks-042", "confidence": 0.97}'
+
+`
+
+func (f serveFlags) loadTokens() (*server.Tokens, error) {
+	switch {
+	case f.tokens != "" && f.dev:
+		return nil, usageError{errors.New("--tokens and --dev exclude each other: --dev brings its own token")}
+	case f.dev:
+		return server.DevTokens(), nil
+	case f.tokens == "":
+		return nil, usageError{errors.New("nobody could ask: give --tokens FILE, or --dev for a try on loopback")}
+	}
+	t, err := server.LoadTokens(f.tokens)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return t, nil
+}
+
+func loopback(a net.Addr) bool {
+	t, ok := a.(*net.TCPAddr)
+	return ok && t.IP.IsLoopback()
+}
+
+// reloadOnHangup rereads the tokens on SIGHUP; a bad file changes nothing.
+func reloadOnHangup(tokens *server.Tokens, logger *slog.Logger) (stop func()) {
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	done := make(chan struct{})
+	go func() {
+		for {
+			select {
+			case <-done:
+				return
+			case <-hangup:
+				if err := tokens.Reload(); err != nil {
+					logger.Error("the tokens stay as they were", "error", err)
+				} else {
+					logger.Info("tokens reread")
+				}
+			}
+		}
+	}()
+	return func() { signal.Stop(hangup); close(done) }
 }
