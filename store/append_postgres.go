@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"database/sql"
-	"database/sql/driver"
 	"encoding/hex"
 	"fmt"
 	"strconv"
@@ -23,8 +22,7 @@ var copyFrom = 64
 // BEGIN, heads, action_ids, one statement that inserts everything and moves
 // the heads, COMMIT.
 type pgAppender struct {
-	conn                    *sql.Conn
-	tx                      *sql.Tx
+	connTx
 	lock, find, all, beside *sql.Stmt
 }
 
@@ -73,7 +71,7 @@ func (p *postgres) newAppender() (appender, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &pgAppender{conn: conn}
+	a := &pgAppender{connTx: connTx{conn: conn}}
 	for query, stmt := range map[string]**sql.Stmt{
 		pgLockHeads: &a.lock, pgFindActions: &a.find, pgAll: &a.all, "WITH " + pgBeside: &a.beside,
 	} {
@@ -83,12 +81,6 @@ func (p *postgres) newAppender() (appender, error) {
 		}
 	}
 	return a, nil
-}
-
-// close ends the connection for good: its state may be anything.
-func (a *pgAppender) close() {
-	a.conn.Raw(func(any) error { return driver.ErrBadConn })
-	a.conn.Close()
 }
 
 func (a *pgAppender) prepare(tenants []string, months []time.Time) error {
@@ -104,14 +96,6 @@ func (a *pgAppender) prepare(tenants []string, months []time.Time) error {
 	_, err := a.conn.ExecContext(context.Background(), pgPrepareHeads, textArray(tenants))
 	return err
 }
-
-func (a *pgAppender) begin() (err error) {
-	a.tx, err = a.conn.BeginTx(context.Background(), nil)
-	return err
-}
-
-func (a *pgAppender) commit() error   { return a.tx.Commit() }
-func (a *pgAppender) rollback() error { return a.tx.Rollback() }
 
 func (a *pgAppender) lockHeads(tenants []string) (map[string]head, error) {
 	rows, err := a.lock.Query(textArray(tenants))
@@ -174,7 +158,7 @@ func (a *pgAppender) insert(rows []row, heads map[string]int64) error {
 }
 
 func (a *pgAppender) copy(rows []row) error {
-	stmt, err := a.tx.Prepare(pq.CopyIn("remediation_gate_log", logColumns...))
+	stmt, err := a.conn.PrepareContext(context.Background(), pq.CopyIn("remediation_gate_log", logColumns...))
 	if err != nil {
 		return err
 	}

@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"database/sql"
-	"database/sql/driver"
 	"strings"
 	"time"
 
@@ -13,8 +12,7 @@ import (
 // liteAppender is the append worker's connection. SQLite runs in this process,
 // so there are no round trips to save: it works row by row.
 type liteAppender struct {
-	conn *sql.Conn
-	tx   *sql.Tx
+	connTx
 
 	prepareHead, lockHead, findAction, insertRow, insertAction, insertParameters, moveHead *sql.Stmt
 }
@@ -25,7 +23,7 @@ func (s *sqliteDB) newAppender() (appender, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &liteAppender{conn: conn}
+	a := &liteAppender{connTx: connTx{conn: conn}}
 	marks := strings.TrimSuffix(strings.Repeat("?, ", len(logColumns)), ", ")
 	for query, stmt := range map[string]**sql.Stmt{
 		`INSERT INTO tenant_head (tenant_id) VALUES (?) ON CONFLICT DO NOTHING`:                          &a.prepareHead,
@@ -44,11 +42,6 @@ func (s *sqliteDB) newAppender() (appender, error) {
 	return a, nil
 }
 
-func (a *liteAppender) close() {
-	a.conn.Raw(func(any) error { return driver.ErrBadConn })
-	a.conn.Close()
-}
-
 func (a *liteAppender) prepare(tenants []string, _ []time.Time) error {
 	for _, t := range tenants {
 		if _, err := a.prepareHead.Exec(t); err != nil {
@@ -57,14 +50,6 @@ func (a *liteAppender) prepare(tenants []string, _ []time.Time) error {
 	}
 	return nil
 }
-
-func (a *liteAppender) begin() (err error) {
-	a.tx, err = a.conn.BeginTx(context.Background(), nil) // IMMEDIATE: it will write
-	return err
-}
-
-func (a *liteAppender) commit() error   { return a.tx.Commit() }
-func (a *liteAppender) rollback() error { return a.tx.Rollback() }
 
 func (a *liteAppender) lockHeads(tenants []string) (map[string]head, error) {
 	heads := make(map[string]head, len(tenants))

@@ -143,7 +143,20 @@ func (p *postgres) where() string            { return p.place }
 func (p *postgres) close() error             { return errors.Join(p.append.Close(), p.pool.Close()) }
 func (p *postgres) exclusive() sync.Locker   { return noLock{} }
 
-func (p *postgres) begin() (*sql.Tx, error) { return p.pool.BeginTx(context.Background(), nil) }
+// begin undoes lib/pq's READ WRITE, which would write to a database that
+// somebody has made read-only by default.
+func (p *postgres) begin() (*sql.Tx, error) {
+	tx, err := p.pool.BeginTx(context.Background(), nil)
+	if err != nil {
+		return nil, err
+	}
+	const query = `SELECT set_config('transaction_read_only', current_setting('default_transaction_read_only'), true)`
+	if _, err := tx.Exec(query); err != nil {
+		tx.Rollback()
+		return nil, err
+	}
+	return tx, nil
+}
 
 func (p *postgres) snapshot(ctx context.Context) (*sql.Tx, error) {
 	return p.pool.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true})

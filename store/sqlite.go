@@ -27,7 +27,7 @@ type sqliteDB struct {
 	path   string
 }
 
-func openSQLite(ctx context.Context, path string) (*sqliteDB, error) {
+func openSQLite(ctx context.Context, path, pragma string) (*sqliteDB, error) {
 	path = strings.TrimPrefix(path, "//")
 	if path == "" || strings.HasPrefix(path, ":memory:") {
 		return nil, errors.New("sqlite: wants a file, for example sqlite:tiergate.db: what is kept in memory only is no evidence")
@@ -41,7 +41,7 @@ func openSQLite(ctx context.Context, path string) (*sqliteDB, error) {
 		return nil, err
 	}
 	s := &sqliteDB{lock: lock, path: path}
-	if err := s.open(ctx); err != nil {
+	if err := s.open(ctx, pragma); err != nil {
 		s.close()
 		return nil, fmt.Errorf("open the SQLite file %s: %w", path, err)
 	}
@@ -62,7 +62,7 @@ func lockFile(path string) (*os.File, error) {
 	return f, nil
 }
 
-func (s *sqliteDB) open(ctx context.Context) error {
+func (s *sqliteDB) open(ctx context.Context, pragma string) error {
 	// Made here so that the log is nobody else's to read.
 	f, err := os.OpenFile(s.path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
@@ -73,7 +73,7 @@ func (s *sqliteDB) open(ctx context.Context) error {
 		return (&url.URL{Scheme: "file", Path: s.path}).String() + "?_pragma=busy_timeout(5000)&_pragma=foreign_keys(1)" + more
 	}
 	const durable = "&_txlock=immediate&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)"
-	if s.writer, err = sql.Open("sqlite", dsn(durable)); err != nil {
+	if s.writer, err = sql.Open("sqlite", dsn(durable+pragma)); err != nil {
 		return err
 	}
 	s.writer.SetMaxOpenConns(2)

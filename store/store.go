@@ -37,6 +37,7 @@ type Options struct {
 	Patience time.Duration
 
 	dialer pq.Dialer // tests put faults into it; nil: the network
+	pragma string    // tests make SQLite's disk small with it
 }
 
 // Store is an open database with its view in memory. It is safe for use by
@@ -119,7 +120,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 	var err error
 	switch {
 	case strings.HasPrefix(opts.URL, "sqlite:"):
-		s.db, err = openSQLite(ctx, strings.TrimPrefix(opts.URL, "sqlite:"))
+		s.db, err = openSQLite(ctx, strings.TrimPrefix(opts.URL, "sqlite:"), opts.pragma)
 	case isPostgresURL(opts.URL):
 		s.db, s.warning, err = openPostgres(ctx, opts)
 	default:
