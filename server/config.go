@@ -32,7 +32,7 @@ type configAnswer struct {
 	ConfigEpoch     int64                                `json:"config_epoch"`
 	ChangedBy       *string                              `json:"changed_by"`
 	ChangedAt       *string                              `json:"changed_at"`
-	StillAuto       *[]string                            `json:"still_auto,omitempty"`
+	StillAuto       *[]string                            `json:"still_auto,omitzero"`
 }
 
 func configOf(cfg engine.Config) configAnswer {
@@ -263,7 +263,7 @@ func (s *server) history(c *gin.Context) error {
 		}
 		list = append(list, change{ch.Epoch, ch.Kind, orNull(ch.Before), orNull(ch.After), ch.Actor, ch.Reason, engine.FormatTime(ch.At)})
 	}
-	s.answer(c, http.StatusOK, map[string]any{"changes": list, "next_cursor": next})
+	s.answer(c, http.StatusOK, map[string]any{"entries": list, "next_cursor": next})
 	return nil
 }
 
