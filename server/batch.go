@@ -136,13 +136,10 @@ func parseItem(raw jsontext.Value, i int, w caller) (*engine.Request, error) {
 		return nil, tooLarge(maxBody)
 	}
 	r, err := parseDecision(raw, w)
-	var p *Problem
-	if errors.As(err, &p) && len(p.Errors) > 0 {
+	if err != nil {
 		var f faults
-		for _, e := range p.Errors {
-			f.add(under(item, e.Field), "%s", e.Detail)
-		}
+		f.nest(item, err)
 		return nil, f.err()
 	}
-	return r, err
+	return r, nil
 }

@@ -9,7 +9,6 @@ import (
 	"strconv"
 
 	"github.com/gin-gonic/gin"
-	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/tiergate/tiergate/engine"
@@ -168,8 +167,8 @@ func (s *server) parseOverride(f *faults, w caller, actionType, mode string, raw
 		}
 	case '{':
 		var b overrideBody
-		if err := json.Unmarshal(raw, &b, json.RejectUnknownMembers(true)); err != nil {
-			f.add(field, "want constraints, expires_at and reason, each of its type, and nothing else")
+		if err := unmarshalStrict(raw, &b); err != nil {
+			f.nest(field, err)
 			return nil
 		}
 		if b.Reason != nil {

@@ -123,7 +123,7 @@ func (s *server) fail(c *gin.Context, err error) {
 }
 
 func (s *server) answer(c *gin.Context, status int, v any) {
-	body, err := json.Marshal(v)
+	body, err := json.Marshal(v, json.Deterministic(true))
 	if err != nil {
 		s.fail(c, err)
 		return

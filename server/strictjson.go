@@ -243,6 +243,18 @@ func (f *faults) add(field, format string, args ...any) {
 	*f = append(*f, engine.FieldError{Field: field, Detail: fmt.Sprintf(format, args...)})
 }
 
+// nest takes over the faults of a part, whose fields lie below parent.
+func (f *faults) nest(parent string, err error) {
+	var p *Problem
+	if !errors.As(err, &p) || len(p.Errors) == 0 {
+		f.add(parent, "cannot be read")
+		return
+	}
+	for _, e := range p.Errors {
+		f.add(under(parent, e.Field), "%s", e.Detail)
+	}
+}
+
 func (f faults) err() error {
 	if len(f) == 0 {
 		return nil
