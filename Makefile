@@ -1,5 +1,5 @@
-# Bare `make` prints this help. Everything runs with Go and make alone; `make test` also needs the
-# PostgreSQL server binaries and installs Debian's if it finds none.
+# Bare `make` prints this help. Everything runs with Go and make alone; `make test` also needs
+# PostgreSQL's server binaries and sqlite3, and installs Debian's if it finds none.
 
 GO       ?= go
 FUZZTIME ?= 20s
@@ -9,21 +9,21 @@ ADDR     ?= 127.0.0.1:8080
 export CGO_ENABLED ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test check race fuzz bench soak bundle clean postgres format vet staticcheck rego
+.PHONY: help run build test check race fuzz bench soak bundle clean packages format vet staticcheck rego
 
 help: ## print this help
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build bin/tiergate
-	$(GO) build -trimpath -o bin/tiergate ./cmd/tiergate
+	$(GO) build -o bin/tiergate ./cmd/tiergate
 
 run: build ## start the gate on the embedded store, on loopback, and print a request to paste
 	bin/tiergate serve --dev --addr $(ADDR)
 
-postgres: ## make sure that PostgreSQL's server binaries are there
-	@sh .ci/postgres
+packages: ## make sure that PostgreSQL's server binaries and sqlite3 are there
+	@sh .ci/packages
 
-test: postgres build ## run every test, on PostgreSQL and SQLite
+test: packages build ## run every test, on PostgreSQL and SQLite
 	$(GO) test ./...
 	cd bench && $(GO) test ./...
 
@@ -42,7 +42,7 @@ staticcheck: ## the pinned staticcheck
 rego: ## opa check --strict, opa fmt and opa test with 100% coverage, through the Go module
 	$(GO) test -count=1 ./policies ./bundles
 
-race: postgres ## tests under the race detector (needs a C compiler)
+race: packages ## tests under the race detector (needs a C compiler)
 	@if command -v $${CC:-cc} >/dev/null; then CGO_ENABLED=1 $(GO) test -race ./engine/... ./bundles ./server ./store/... ; \
 	else echo "make race: SKIPPED, there is no C compiler and Go's race detector needs one: apt-get install gcc"; fi
 
@@ -51,10 +51,10 @@ fuzz: ## run every fuzz target for FUZZTIME each
 	  for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz' || true); do \
 	    echo "== $$p $$f"; $(GO) test $$p -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME); done; done
 
-bench: postgres build ## measure, and print the tables of docs/performance.md
+bench: packages build ## measure, and print the tables of docs/performance.md
 	cd bench && $(GO) run . -benchtime $(BENCHTIME)
 
-soak: postgres build ## kill -9 and race tests for SOAKTIME
+soak: packages build ## kill -9 and race tests for SOAKTIME
 	TIERGATE_SOAK=$(SOAKTIME) $(GO) test -count=1 -timeout 30m -run 'Soak' ./...
 
 bundle: build ## build the shipped policy into build/bundle.tar.gz

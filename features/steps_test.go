@@ -303,13 +303,13 @@ func (w *world) historyKeeps() error {
 		return fmt.Errorf("%d %w %s", status, err, text)
 	}
 	var history struct {
-		Changes []struct{ Epoch int }
+		Entries []struct{ Epoch int }
 	}
 	if err := json.Unmarshal(text, &history); err != nil {
 		return err
 	}
-	if len(history.Changes) != w.changes || w.changes == 0 || history.Changes[w.changes-1].Epoch != w.changes {
-		return fmt.Errorf("it shows %v, want %d changes", history.Changes, w.changes)
+	if len(history.Entries) != w.changes || w.changes == 0 || history.Entries[w.changes-1].Epoch != w.changes {
+		return fmt.Errorf("it shows %v, want %d changes", history.Entries, w.changes)
 	}
 	return nil
 }
