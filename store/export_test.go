@@ -1,6 +1,10 @@
 package store
 
-import "github.com/lib/pq"
+import (
+	"fmt"
+
+	"github.com/lib/pq"
+)
 
 // Faults for the tests of package store_test.
 
@@ -15,3 +19,34 @@ type NetDialer = netDialer
 
 // Fence is whether this build checks epochs.
 const Fence = fence
+
+// Fill puts n whitelist entries into the view alone, of which three match
+// 10.1.2.3.
+func Fill(s *Store, tenant, action string, n int) error {
+	e := s.view.edit()
+	if err := e.putTenant(&tenantState{id: tenant, tier: 4, epoch: 1}); err != nil {
+		return err
+	}
+	for i := range n {
+		var c string
+		switch {
+		case i == 0:
+			c = `{"target":"10.1.2.3"}`
+		case i == 1:
+			c = `{"target_cidr":"10.1.2.0/24"}`
+		case i == 2:
+			c = `{"target_prefix":"10.1."}`
+		case i%3 == 0:
+			c = fmt.Sprintf(`{"target":"host:wks-%d"}`, i)
+		case i%3 == 1:
+			c = fmt.Sprintf(`{"target_prefix":"host:site-%d."}`, i)
+		default:
+			c = fmt.Sprintf(`{"target_cidr":"172.%d.%d.%d"}`, 16+i>>16, i>>8&255, i&255)
+		}
+		w := &entry{tenant: tenant, action: action, id: fmt.Sprintf("%08d", i), constraints: c, expires: 1 << 50}
+		if err := e.addEntry(w); err != nil {
+			return err
+		}
+	}
+	return e.commit()
+}
