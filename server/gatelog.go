@@ -2,12 +2,20 @@ package server
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/gin-gonic/gin"
 
 	"github.com/tiergate/tiergate/engine"
 )
+
+// rules are all that can have decided.
+var rules = []string{
+	engine.RuleBlockOverride, engine.RuleStopped, engine.RuleCriticalNeverAuto, engine.RuleApprovalOverride, engine.RuleForceAutoOverride,
+	engine.RuleWhitelistMatch, engine.RuleNoWhitelistMatch, engine.RuleTierAllows, engine.RuleTierRequiresApproval,
+}
 
 func (s *server) gateLog(c *gin.Context) error {
 	q, err := readQuery(c, "from", "to", "decision", "action_type", "blast_radius", "actor", "target_prefix", "incident_id", "rule", "input", "limit", "cursor")
@@ -32,6 +40,9 @@ func (s *server) gateLog(c *gin.Context) error {
 	}
 	if l.ActionType != "" && !isActionType(l.ActionType) {
 		q.faults.add("action_type", "must match %s", actionTypeText)
+	}
+	if l.Rule != "" && !slices.Contains(rules, l.Rule) {
+		q.faults.add("rule", "must be one of %s", strings.Join(rules, ", "))
 	}
 	withInput := q.text("input")
 	if withInput != "" && withInput != "true" && withInput != "false" {
