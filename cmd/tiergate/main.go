@@ -63,7 +63,7 @@ An answer exists only once it is durably in the gate log.`,
 		SilenceUsage:  true,
 		Args:          cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			_ = cmd.Help()
+			fmt.Fprint(cmd.ErrOrStderr(), cmd.UsageString(), "\n")
 			return usageError{errors.New("name a command")}
 		},
 	}
@@ -71,9 +71,7 @@ An answer exists only once it is durably in the gate log.`,
 		return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
 	})
 	root.AddCommand(serveCommand(), migrateCommand(), evalCommand(), bundleCommand(), versionCommand())
-	for _, c := range root.Commands() {
-		wrapArgs(c)
-	}
+	wrapArgs(root)
 	return root
 }
 
