@@ -90,6 +90,12 @@ func newRig(t testing.TB, change ...func(*Options)) *rig {
 	return &rig{t, New(o), o}
 }
 
+// withRegistry is o for a second server over the same parts.
+func (o Options) withRegistry() Options {
+	o.Registry = nil
+	return o
+}
+
 // reply is what came back.
 type reply struct {
 	status int
@@ -119,6 +125,9 @@ func (r *rig) send(req *http.Request) reply {
 	rec := httptest.NewRecorder()
 	r.handler.ServeHTTP(rec, req)
 	out := reply{status: rec.Code, header: rec.Header(), raw: rec.Body.String()}
+	for _, fault := range conform(req.Method, req.URL.Path, rec.Code, rec.Header(), rec.Body.Bytes()) {
+		r.t.Errorf("openapi.yaml: %s", fault)
+	}
 	kind := rec.Header().Get("Content-Type")
 	switch {
 	case rec.Code >= 400 && kind != "application/problem+json" && !(req.URL.Path == "/readyz" && kind == "application/json"):

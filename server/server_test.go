@@ -13,7 +13,7 @@ import (
 	"github.com/tiergate/tiergate/engine"
 )
 
-// brokenGate answers every question with one error, or panics.
+// brokenGate answers a question, or the last of several, with an error, or panics.
 type brokenGate struct {
 	Gate
 	err error
@@ -26,11 +26,8 @@ func (g brokenGate) Decide(context.Context, *engine.Request) (*engine.Entry, err
 	return nil, g.err
 }
 
-func (g brokenGate) DecideBatch(_ context.Context, rs []*engine.Request) []engine.Outcome {
-	out := make([]engine.Outcome, len(rs))
-	for i := range out {
-		out[i] = engine.Outcome{Entry: &engine.Entry{}, Err: nil}
-	}
+func (g brokenGate) DecideBatch(ctx context.Context, rs []*engine.Request) []engine.Outcome {
+	out := g.Gate.DecideBatch(ctx, rs)
 	out[len(out)-1] = engine.Outcome{Err: g.err}
 	return out
 }
@@ -51,7 +48,6 @@ func TestEveryErrorOfTheEngineHasItsAnswer(t *testing.T) {
 		{engine.ErrActionConflict, 409, "action_id_conflict", false, false},
 		{engine.ErrSuperseded, 409, "decision_superseded", false, false},
 		{engine.ErrNotFound, 404, "not_found", false, false},
-		{engine.ErrStale, 412, "stale_configuration", false, false},
 		{context.DeadlineExceeded, 503, "timeout", true, true},
 		{errors.New("pq: password authentication failed for secret"), 500, "internal", false, false},
 	} {
