@@ -231,3 +231,13 @@ func TestHugeBodiesInLittleMemory(t *testing.T) {
 		}
 	}
 }
+
+// A request with thousands of faults gets a short answer.
+func TestFaultsAreCapped(t *testing.T) {
+	r := newRig(t)
+	body := `{"action_type":"isolate_host","constraints":{"target":"a"},"expires_at":"2200-01-01T00:00:00Z","reason":"x","notify":["` + strings.Repeat(`x","`, 10_000) + `x"]}`
+	got := r.must(400, "acme-operator", "POST", base+"/whitelist", body)
+	if len(got.fields()) > maxFaults || !slices.Contains(got.fields(), "notify") || len(got.raw) > 16<<10 {
+		t.Errorf("%d fields, %d bytes", len(got.fields()), len(got.raw))
+	}
+}

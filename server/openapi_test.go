@@ -66,7 +66,7 @@ func documented(path string) string { return parameter.ReplaceAllString(path, "{
 
 func TestOpenAPIHasTheRoutesAndNoOther(t *testing.T) {
 	served := []string{}
-	for _, r := range newEngine(newRig(t).options.withRegistry()).Routes() {
+	for _, r := range newEngine(newRig(t).options).Routes() {
 		served = append(served, r.Method+" "+documented(r.Path))
 	}
 	written := []string{}
@@ -169,9 +169,8 @@ func TestOpenAPIStructureAndExamples(t *testing.T) {
 	if examples < 8 {
 		t.Errorf("only %d examples", examples)
 	}
-	used := document()
-	raw, _ := json.Marshal(used)
-	for kind, list := range used["components"].(object) {
+	raw, _ := json.Marshal(doc)
+	for kind, list := range doc["components"].(object) {
 		for name := range list.(object) {
 			if kind != "securitySchemes" && !strings.Contains(string(raw), `"#/components/`+kind+`/`+name+`"`) {
 				t.Errorf("components/%s/%s is used nowhere", kind, name)

@@ -117,6 +117,7 @@ func (s *server) fail(c *gin.Context, err error) {
 	if p.Status == http.StatusUnauthorized {
 		c.Header("WWW-Authenticate", "Bearer")
 	}
+	neverKeep(c)
 	body, _ := json.Marshal(p)
 	c.Data(p.Status, "application/problem+json", body)
 	c.Abort()
@@ -128,5 +129,15 @@ func (s *server) answer(c *gin.Context, status int, v any) {
 		s.fail(c, err)
 		return
 	}
+	neverKeep(c)
 	c.Data(status, "application/json", body)
+}
+
+var noStore, noSniff = []string{"no-store"}, []string{"nosniff"}
+
+// neverKeep tells caches not to keep an answer: a kept "auto" would be one
+// without a row.
+func neverKeep(c *gin.Context) {
+	h := c.Writer.Header()
+	h["Cache-Control"], h["X-Content-Type-Options"] = noStore, noSniff
 }

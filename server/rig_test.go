@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -90,12 +91,6 @@ func newRig(t testing.TB, change ...func(*Options)) *rig {
 	return &rig{t, New(o), o}
 }
 
-// withRegistry is o for a second server over the same parts.
-func (o Options) withRegistry() Options {
-	o.Registry = nil
-	return o
-}
-
 // reply is what came back.
 type reply struct {
 	status int
@@ -125,6 +120,9 @@ func (r *rig) send(req *http.Request) reply {
 	rec := httptest.NewRecorder()
 	r.handler.ServeHTTP(rec, req)
 	out := reply{status: rec.Code, header: rec.Header(), raw: rec.Body.String()}
+	if open := slices.Contains([]string{"/metrics", "/openapi.json"}, req.URL.Path); !open && rec.Code != http.StatusNoContent && rec.Header().Get("Cache-Control") != "no-store" {
+		r.t.Errorf("%s %.80s: %d may be kept by a cache", req.Method, req.URL, rec.Code)
+	}
 	for _, fault := range conform(req.Method, req.URL.Path, rec.Code, rec.Header(), rec.Body.Bytes()) {
 		r.t.Errorf("openapi.yaml: %s", fault)
 	}

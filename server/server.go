@@ -140,14 +140,26 @@ func newEngine(o Options) *gin.Engine {
 		if r.roles != nil {
 			handlers = append(handlers, s.authenticate(r.roles))
 		}
-		handle := r.handle
-		g.Handle(r.method, r.path, append(handlers, func(c *gin.Context) {
-			if err := handle(s, c); err != nil {
-				s.fail(c, err)
-			}
-		})...)
+		g.Handle(r.method, r.path, append(handlers, s.handler(r))...)
 	}
 	return g
+}
+
+// readPatience is how long a read may keep the database busy. What writes has
+// the store's own, shorter patience.
+const readPatience = 10 * time.Second
+
+func (s *server) handler(r route) gin.HandlerFunc {
+	return func(c *gin.Context) {
+		if r.method == http.MethodGet {
+			ctx, cancel := context.WithTimeout(c.Request.Context(), readPatience)
+			defer cancel()
+			c.Request = c.Request.WithContext(ctx)
+		}
+		if err := r.handle(s, c); err != nil {
+			s.fail(c, err)
+		}
+	}
 }
 
 // recoverPanic turns a panic into a 500 that leaks nothing.

@@ -181,3 +181,21 @@ func TestHTTPServerHasLimits(t *testing.T) {
 	}
 	res.Body.Close()
 }
+
+// slow is a store whose reads take until their context ends.
+type slow struct{ Store }
+
+func (slow) Config(ctx context.Context, _ string) (engine.Config, error) {
+	deadline, ok := ctx.Deadline()
+	if !ok || time.Until(deadline) > readPatience {
+		return engine.Config{}, errors.New("a read without an end")
+	}
+	return engine.Config{}, context.DeadlineExceeded
+}
+
+func TestReadsEnd(t *testing.T) {
+	r := newRig(t, func(o *Options) { o.Store = slow{o.Store} })
+	if got := r.must(503, "acme-auditor", "GET", config, ""); got.body["type"] != typeBase+"timeout" {
+		t.Error(got.raw)
+	}
+}

@@ -236,10 +236,15 @@ func fieldName(p jsontext.Pointer) string {
 	return b.String()
 }
 
+const maxFaults = 32
+
 // faults collects what is wrong with fields, to report all of it at once.
 type faults []engine.FieldError
 
 func (f *faults) add(field, format string, args ...any) {
+	if len(*f) == maxFaults {
+		return // enough to mend; the answer must not outgrow the request
+	}
 	*f = append(*f, engine.FieldError{Field: field, Detail: fmt.Sprintf(format, args...)})
 }
 
