@@ -79,6 +79,11 @@ func TestActionIDIsIdempotent(t *testing.T) {
 	if got.body["type"] != typeBase+"action_id_conflict" {
 		t.Error(got.raw)
 	}
+	// An id is one id in either case, and is told in lower case.
+	upper := strings.ToUpper(uuid.NewString())
+	if got := r.must(200, "acme-agent", "POST", decisions, `{"action_id":"`+upper+`","action_type":"block_ip","target":"10.0.0.1"}`); got.body["action_id"] != strings.ToLower(upper) {
+		t.Error(got.raw)
+	}
 	// Another tenant's ids are its own.
 	if other := r.must(200, "globex-all", "POST", decisions, `{"action_id":"`+id+`","action_type":"block_ip","target":"10.0.0.2"}`); other.body["log_seq"] != 1.0 {
 		t.Error(other.raw)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tiergate/tiergate/engine"
+	"github.com/tiergate/tiergate/store"
 )
 
 // brokenGate answers a question, or the last of several, with an error, or panics.
@@ -197,5 +198,38 @@ func TestReadsEnd(t *testing.T) {
 	r := newRig(t, func(o *Options) { o.Store = slow{o.Store} })
 	if got := r.must(503, "acme-auditor", "GET", config, ""); got.body["type"] != typeBase+"timeout" {
 		t.Error(got.raw)
+	}
+}
+
+// Without its log the gate gives no decision, and says so within a second.
+func TestWithoutTheDatabaseThereIsNoDecision(t *testing.T) {
+	r := newRig(t)
+	r.must(200, "acme-agent", "POST", decisions, simple)
+	if err := r.options.Store.(*store.Store).Close(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now()
+	for _, c := range []struct{ method, path, body string }{
+		{"POST", "/decisions", simple},
+		{"POST", "/decisions/batch", `{"decisions":[` + simple + `]}`},
+		{"GET", "/config", ""},
+		{"PUT", "/config", `{"maturity_tier":1}`},
+		{"GET", "/gate-log", ""},
+		{"GET", "/gate-log/summary", ""},
+		{"GET", "/config/history", ""},
+		{"GET", "/whitelist", ""},
+		{"POST", "/stop", `{"reason":"x"}`},
+		{"GET", "/decisions/" + someID, ""},
+	} {
+		if got := r.do("acme-all", c.method, base+c.path, c.body); got.status != 503 || got.body["decision"] != nil || got.body["type"] != typeBase+"log_unavailable" {
+			t.Errorf("%s %s: %d %s", c.method, c.path, got.status, got.raw)
+		}
+	}
+	if got := r.must(503, "", "GET", "/readyz", ""); got.body["ready"] != false {
+		t.Error(got.raw)
+	}
+	r.must(200, "", "GET", "/healthz", "")
+	if took := time.Since(start); took > time.Second {
+		t.Errorf("it took %s", took)
 	}
 }
