@@ -59,3 +59,18 @@ func BenchmarkPostDecision(b *testing.B) {
 type readCloser struct{ *strings.Reader }
 
 func (readCloser) Close() error { return nil }
+
+// A batch of 1000 requests through decoding, policy and the commit of SQLite.
+func BenchmarkPostBatch(b *testing.B) {
+	r := newRig(b)
+	body := `{"decisions":[` + strings.Repeat(simple+",", maxBatch-1) + simple + `]}`
+	for b.Loop() {
+		req := httptest.NewRequest("POST", decisions+"/batch", strings.NewReader(body))
+		req.Header.Set("Authorization", "Bearer acme-agent")
+		req.Header.Set("Content-Type", "application/json")
+		rec := httptest.NewRecorder()
+		if r.handler.ServeHTTP(rec, req); rec.Code != http.StatusOK {
+			b.Fatalf("%d %.300s", rec.Code, rec.Body)
+		}
+	}
+}

@@ -187,6 +187,7 @@ func TestBadConfiguration(t *testing.T) {
 		{"PUT /config", `{"maturity_tier":5}`, "maturity_tier"},
 		{"PUT /config", `{"maturity_tier":-1}`, "maturity_tier"},
 		{"PUT /config", `{"maturity_tier":1.5}`, "maturity_tier"},
+		{"PUT /config", `{"maturity_tier":1.0}`, "maturity_tier"},
 		{"PUT /config", `{"maturity_tier":"1"}`, "maturity_tier"},
 		{"PUT /config", `{"maturity_tier":true}`, "maturity_tier"},
 		{"PUT /config", `{"maturity_tier":null}`, "maturity_tier"},

@@ -188,6 +188,7 @@ func TestPreview(t *testing.T) {
 	}
 	for more, field := range map[string]string{
 		`,"maturity_tier":5`:                               "maturity_tier",
+		`,"maturity_tier":4.0`:                             "maturity_tier",
 		`,"maturity_tier":"4"`:                             "maturity_tier",
 		`,"overrides":[{"mode":"allow"}]`:                  "overrides[0].mode",
 		`,"overrides":[{"mode":"block"},{"mode":"block"}]`: "overrides[1].mode",

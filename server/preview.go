@@ -42,16 +42,14 @@ func (s *server) preview(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := checkTokens(body); err != nil {
-		return err
-	}
-	canonical := jsontext.Value(body)
-	if err := canonical.Canonicalize(); err != nil {
-		return syntaxProblem(err)
-	}
 	var b previewBody
-	if err := unmarshalStrict(canonical, &b); err != nil {
+	if err := decodeStrict(body, &b); err != nil {
 		return err
+	}
+	if b.Parameters != nil {
+		if err := b.Parameters.Canonicalize(); err != nil {
+			return syntaxProblem(err)
+		}
 	}
 	r, err := b.request(who(c), [32]byte{})
 	if err != nil {
