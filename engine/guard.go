@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/topdown"
 )
 
 // MaxRationaleBytes bounds what a policy may say in one verdict.
@@ -120,7 +121,7 @@ func valueOf(v ast.Value, key *ast.Term) ast.Value {
 // tryOut decides every action type and an unknown one at every tier, bare, with
 // each mode of override, stopped, and with a whitelist entry that matches. It
 // finds bundles whose decision is undefined, in conflict, endless or refused by
-// a guard, before they are active.
+// a guard, before they are active; and a plan that does not say what topdown says.
 func (p *Policy) tryOut(ctx context.Context) error {
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	overrides := [][]*Override{nil}
@@ -150,8 +151,33 @@ func (p *Policy) tryOut(ctx context.Context) error {
 				if _, err := p.Decide(ctx, doc); err != nil {
 					return fmt.Errorf("input %s: %w", text, err)
 				}
+				if err := p.evaluatorsAgree(ctx, doc); err != nil {
+					return fmt.Errorf("input %s: %w", text, err)
+				}
 			}
 		}
+	}
+	return nil
+}
+
+// evaluatorsAgree compares the plan with topdown on one input.
+func (p *Policy) evaluatorsAgree(ctx context.Context, input ast.Value) error {
+	if p.plan == nil {
+		return nil
+	}
+	cancel := topdown.NewCancel()
+	timer := time.AfterFunc(EvalTimeout, cancel.Cancel)
+	defer timer.Stop()
+	want, err := p.evalTopdown(ctx, input, cancel)
+	if err != nil {
+		return fmt.Errorf("topdown: %w", err)
+	}
+	got, err := p.plan.eval(ctx, input, cancel)
+	if err != nil {
+		return fmt.Errorf("plan: %w", err)
+	}
+	if got == nil || want == nil || ast.Compare(got.Value, want.Value) != 0 {
+		return fmt.Errorf("the plan says %v, topdown says %v", got, want)
 	}
 	return nil
 }

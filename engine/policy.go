@@ -35,6 +35,10 @@ type Policy struct {
 	actionByType    map[string]*Action
 	readsParameters bool
 
+	// plan evaluates; it is nil where OPA's plan needs what plan.go lacks, and
+	// then topdown does.
+	plan *plan
+
 	compiler *ast.Compiler
 	query    ast.Body
 	queryC   ast.QueryCompiler
@@ -51,10 +55,22 @@ var resultVar = ast.Var("verdict")
 // builtin outside the allowlist, or gives no usable verdict for any of them is
 // refused.
 func NewPolicy(ctx context.Context, src PolicySource) (*Policy, error) {
-	p := &Policy{id: src.ID}
+	p, err := newPolicy(ctx, src)
+	if err != nil {
+		return nil, err
+	}
 	if err := p.loadActions(src.Data); err != nil {
 		return nil, fmt.Errorf("policy %s: %w", src.ID.BundleHash, err)
 	}
+	if err := p.tryOut(ctx); err != nil {
+		return nil, fmt.Errorf("policy %s is refused: %w", src.ID.BundleHash, err)
+	}
+	return p, nil
+}
+
+// newPolicy compiles and prepares.
+func newPolicy(ctx context.Context, src PolicySource) (*Policy, error) {
+	p := &Policy{id: src.ID}
 	p.compiler = ast.NewCompiler().
 		WithCapabilities(Capabilities()).
 		WithStrict(true).
@@ -81,8 +97,12 @@ func NewPolicy(ctx context.Context, src PolicySource) (*Policy, error) {
 	if p.txn, err = p.store.NewTransaction(ctx); err != nil {
 		return nil, fmt.Errorf("policy %s: %w", src.ID.BundleHash, err)
 	}
-	if err := p.tryOut(ctx); err != nil {
-		return nil, fmt.Errorf("policy %s is refused: %w", src.ID.BundleHash, err)
+	data, err := ast.InterfaceToValue(src.Data)
+	if err != nil {
+		return nil, fmt.Errorf("policy %s: data: %w", src.ID.BundleHash, err)
+	}
+	if p.plan, err = newPlan(ctx, src, data); err != nil && !errors.Is(err, errUnsupported) {
+		return nil, fmt.Errorf("policy %s: %w", src.ID.BundleHash, err)
 	}
 	return p, nil
 }
@@ -184,7 +204,7 @@ func (p *Policy) Decide(ctx context.Context, input ast.Value) (Verdict, error) {
 	return v, nil
 }
 
-// eval returns the value of data.gate.decision, exactly one.
+// eval returns the value of data.gate.decision, exactly one, in time.
 func (p *Policy) eval(ctx context.Context, input ast.Value) (result *ast.Term, err error) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -194,6 +214,19 @@ func (p *Policy) eval(ctx context.Context, input ast.Value) (result *ast.Term, e
 	cancel := topdown.NewCancel()
 	timer := time.AfterFunc(EvalTimeout, cancel.Cancel)
 	defer timer.Stop()
+	if p.plan == nil {
+		result, err = p.evalTopdown(ctx, input, cancel)
+	} else {
+		result, err = p.plan.eval(ctx, input, cancel)
+	}
+	if err == nil && result == nil {
+		err = errors.New("data.gate.decision is undefined")
+	}
+	return result, err
+}
+
+// evalTopdown evaluates with OPA's own evaluator.
+func (p *Policy) evalTopdown(ctx context.Context, input ast.Value, cancel topdown.Cancel) (result *ast.Term, err error) {
 	caches := takeCaches()
 	defer caches.giveBack()
 	n := 0
@@ -215,13 +248,11 @@ func (p *Policy) eval(ctx context.Context, input ast.Value) (result *ast.Term, e
 			result = r[resultVar]
 			return nil
 		})
-	switch {
-	case err != nil:
+	if err == nil && n > 1 {
+		err = fmt.Errorf("data.gate.decision has %d values", n)
+	}
+	if err != nil {
 		return nil, err
-	case n == 0 || result == nil:
-		return nil, errors.New("data.gate.decision is undefined")
-	case n > 1:
-		return nil, fmt.Errorf("data.gate.decision has %d values", n)
 	}
 	return result, nil
 }
