@@ -5,6 +5,4 @@ import (
 	"errors"
 )
 
-func httpTable(context.Context, *options) (*table, error)      { return nil, errors.New("todo") }
-func logTable(context.Context, *options) (*table, error)       { return nil, errors.New("todo") }
 func whitelistTable(context.Context, *options) (*table, error) { return nil, errors.New("todo") }
