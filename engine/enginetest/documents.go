@@ -31,7 +31,7 @@ func pick[T any](r *rand.Rand, list []T) T { return list[r.IntN(len(list))] }
 func Document(r *rand.Rand) []byte {
 	request := map[string]any{"action_type": pick(r, actionTypes), "target": pick(r, targets)}
 	if r.IntN(2) == 0 {
-		request["confidence"] = pick(r, []json.Number{"0", "0.5", "0.94999", "0.95", "0.950", "1", "1e-1", "9.5e-1"})
+		request["confidence"] = pick(r, []json.Number{"0", "0.5", "0.94999", "0.95", "0.950", "0.95000000000000000000001", "0.94999999999999999999999", "1", "1e-1", "9.5e-1"})
 	}
 	if r.IntN(3) == 0 {
 		request["actor"] = pick(r, []string{"system", "user:anna"})

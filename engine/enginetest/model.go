@@ -6,6 +6,7 @@ package enginetest
 import (
 	"bytes"
 	"encoding/json"
+	"math/big"
 	"net/netip"
 	"strings"
 	"time"
@@ -165,9 +166,8 @@ func (m *model) widens(x any) bool {
 			n, ok1 := v.(json.Number)
 			have, ok2 := m.request["confidence"].(json.Number)
 			if ok1 && ok2 {
-				f, _ := n.Float64()
-				h, _ := have.Float64()
-				met = f >= 0 && f <= 1 && h >= f
+				least, h := exact(n), exact(have)
+				met = least.Sign() >= 0 && least.Cmp(big.NewRat(1, 1)) <= 0 && h.Cmp(least) >= 0
 			}
 		}
 		if !met {
@@ -213,6 +213,15 @@ func (m *model) narrows(x any) bool {
 		}
 	}
 	return true
+}
+
+// exact: a stored number is compared as it is written, not as a double.
+func exact(n json.Number) *big.Rat {
+	r, ok := new(big.Rat).SetString(n.String())
+	if !ok {
+		panic("no number: " + n)
+	}
+	return r
 }
 
 func lowerASCII(s string) string {
