@@ -195,32 +195,22 @@ func (w *writer) call(s *ir.CallStmt) (step, error) {
 	for i, a := range s.Args {
 		args[i] = w.source(a)
 	}
-	result := w.local(s.Result)
-	if fn, ok := w.functions[s.Func]; ok {
-		return func(f *frame) signal {
-			v := f.vm.call(fn, f, args)
-			if f.vm.err != nil {
-				return aborted
-			}
-			if f.locals[result] = v; v == nil {
-				return undefined
-			}
-			return next
-		}, nil
-	}
-	builtin := topdown.GetBuiltin(s.Func)
-	if builtin == nil {
-		return nil, fmt.Errorf("%w: builtin %s", errUnsupported, s.Func)
-	}
-	name := s.Func
-	return func(f *frame) signal {
-		v := f.vm.builtin(name, builtin, f, args)
+	i := w.local(s.Result)
+	result := func(f *frame, v *ast.Term) signal {
 		if f.vm.err != nil {
 			return aborted
 		}
-		if f.locals[result] = v; v == nil {
+		if f.locals[i] = v; v == nil {
 			return undefined
 		}
 		return next
-	}, nil
+	}
+	if fn, ok := w.functions[s.Func]; ok {
+		return func(f *frame) signal { return result(f, f.vm.call(fn, f, args)) }, nil
+	}
+	builtin, name := topdown.GetBuiltin(s.Func), s.Func
+	if builtin == nil {
+		return nil, fmt.Errorf("%w: builtin %s", errUnsupported, name)
+	}
+	return func(f *frame) signal { return result(f, f.vm.builtin(name, builtin, f, args)) }, nil
 }
