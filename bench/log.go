@@ -11,8 +11,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/lib/pq"
-
 	"github.com/tiergate/tiergate/engine"
 	"github.com/tiergate/tiergate/store"
 	"github.com/tiergate/tiergate/store/storetest"
@@ -199,7 +197,7 @@ func copyBatch(ctx context.Context, db *sql.DB, rows [][]any) error {
 		return err
 	}
 	defer tx.Rollback()
-	stmt, err := tx.PrepareContext(ctx, pq.CopyIn("remediation_gate_log", rowColumns...))
+	stmt, err := tx.PrepareContext(ctx, `COPY remediation_gate_log (`+strings.Join(rowColumns, ", ")+`) FROM STDIN`)
 	if err != nil {
 		return err
 	}
