@@ -59,8 +59,8 @@ func engineTable(ctx context.Context, o *options) (*table, error) {
 	for _, p := range all {
 		c, name := costs[p.Name], p.Name
 		if p.Part != "" {
-			name += " *"
-			t.note("* %s: %s.", p.Name, p.Part)
+			name += " †"
+			t.note("† %s: %s.", p.Name, p.Part)
 		}
 		t.add(name, micros(c.p50), micros(c.p99), micros(c.mean), fmt.Sprintf("%.1f", c.allocs), fmt.Sprintf("%.3f", ratio(c.p50, naive.p50)))
 	}
