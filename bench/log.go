@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/tiergate/tiergate/engine"
 	"github.com/tiergate/tiergate/store"
 	"github.com/tiergate/tiergate/store/storetest"
@@ -72,7 +74,7 @@ func logTable(ctx context.Context, o *options) (*table, error) {
 			t.goal(c.rate() >= best/3, "%.2f of the COPY rate at 256 callers, %s tenants (goal: at least 0.33)", c.rate()/best, c.tenants)
 		}
 	}
-	t.note("append: store.Append, one row a call; a caller makes its next row when the last is durable. It also keeps action_id unique and log_seq gapless, and checks the epoch.")
+	t.note("append: store.Append, one row a call; a caller makes its next row when the last is durable. It also keeps action_id unique and log_seq gapless, and checks the epoch. The action_ids are the gate's own; one that the caller brings is looked up first.")
 	t.note("INSERT and COPY write the log's table alone, as its owner, with none of these checks. COPY counts the time in COPY and its commit only, not the making of rows.")
 	return t, nil
 }
@@ -88,6 +90,8 @@ func appendRate(s *scratch, database string, tenants, callers int, d time.Durati
 	gate := storetest.Open(s, url)
 	return rate(callers, d, func(n int64) error {
 		e := storetest.Entry("tenant-"+strconv.FormatInt(n%int64(tenants), 10), 0)
+		// As the gate does for a request without an action_id of its own.
+		e.ActionID, e.FreshActionID = uuid.Must(uuid.NewV7()).String(), true
 		return gate.Append(s.ctx, []*engine.Entry{e})[0].Err
 	})
 }

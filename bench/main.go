@@ -58,6 +58,9 @@ func main() {
 	flag.StringVar(&only, "only", "", "tables to make, separated by commas: engine, http, log, whitelist (default all)")
 	flag.BoolVar(&o.markdown, "markdown", false, "print Markdown instead of plain text")
 	flag.Parse()
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(400) // as `tiergate serve` does
+	}
 	o.progress = io.Discard
 	if info, err := os.Stderr.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
 		o.progress = os.Stderr

@@ -148,7 +148,7 @@ func (g *Gate) decideOn(ctx context.Context, p *Policy, r *Request, facts *Facts
 		if err != nil {
 			return nil, fmt.Errorf("make an action id: %w", err)
 		}
-		e.ActionID = action.String()
+		e.ActionID, e.FreshActionID = action.String(), true
 	}
 	if r.Parameters != nil {
 		sum := sha256.Sum256(r.Parameters)

@@ -29,6 +29,9 @@ type Request struct {
 type Entry struct {
 	DecisionID string // UUIDv7
 	Request           // ActionID is always set here
+	// FreshActionID: the gate made the ActionID just now, so nobody can have
+	// asked under it before. Not kept in the log.
+	FreshActionID bool
 	Verdict
 	Policy           PolicyID
 	Rollback         string

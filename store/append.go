@@ -164,7 +164,7 @@ func (w *appendWorker) attempt(items []*item) (err error) {
 			return retryError{fmt.Errorf("tenant %q has no head", t)}
 		}
 	}
-	found, err := w.a.findActions(keys)
+	found, err := w.findActions(items, keys)
 	if err != nil {
 		return err
 	}
@@ -192,6 +192,21 @@ func (w *appendWorker) attempt(items []*item) (err error) {
 	}
 	w.s.settle(b)
 	return nil
+}
+
+// findActions looks for the actions that were asked about before. An id that
+// the gate has just made was not; the primary key would say so, too.
+func (w *appendWorker) findActions(items []*item, keys []actionKey) (map[actionKey]int64, error) {
+	named := make([]actionKey, 0, len(keys))
+	for i, it := range items {
+		if !it.entry.FreshActionID {
+			named = append(named, keys[i])
+		}
+	}
+	if len(named) == 0 {
+		return nil, nil
+	}
+	return w.a.findActions(named)
 }
 
 // gather lists the tenants (sorted), months and action keys of a batch.

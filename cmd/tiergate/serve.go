@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"strconv"
 	"syscall"
 	"time"
@@ -24,6 +25,11 @@ import (
 
 // shutdownPatience is how long requests in flight may take to end.
 const shutdownPatience = 10 * time.Second
+
+// gcPercent trades memory for time: what lives is small beside what each
+// decision leaves behind, and collecting at Go's default of 100 takes a fifth of
+// the CPU. GOGC in the environment has precedence. See docs/performance.md.
+const gcPercent = 400
 
 type serveFlags struct {
 	addr, databaseURL, bundle, tokens string
@@ -63,6 +69,9 @@ Every flag has an environment variable, TIERGATE_ and its name: TIERGATE_DATABAS
 }
 
 func serve(cmd *cobra.Command, f serveFlags) (err error) {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
 	ctx := cmd.Context()
 	logger := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil))
 	tokens, err := f.loadTokens()
