@@ -25,6 +25,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -36,6 +37,10 @@ import (
 
 // MaxFileBytes bounds each file of a bundle; a larger one is refused.
 const MaxFileBytes = 16 << 20
+
+// semanticVersion is the grammar of semver.org, version 2.0.0.
+var semanticVersion = regexp.MustCompile(`^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)` +
+	`(-(0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*)(\.(0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*))*)?(\+[0-9a-zA-Z-]+(\.[0-9a-zA-Z-]+)*)?$`)
 
 // ErrInvalid: what was given is no bundle that the gate takes.
 var ErrInvalid = errors.New("invalid bundle")
@@ -104,6 +109,9 @@ func read(r *bundle.Reader) (*Bundle, error) {
 	}
 	if raw.Type() != bundle.SnapshotBundleType || len(raw.WasmModules) > 0 || len(raw.PlanModules) > 0 {
 		return nil, fmt.Errorf("%w: want a snapshot of Rego and data, without patches, wasm or plans", ErrInvalid)
+	}
+	if !semanticVersion.MatchString(raw.Manifest.Revision) {
+		return nil, fmt.Errorf("%w: revision %q in .manifest is no semantic version, such as 1.0.0", ErrInvalid, raw.Manifest.Revision)
 	}
 	b := &Bundle{
 		Revision:  raw.Manifest.Revision,

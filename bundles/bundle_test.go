@@ -134,6 +134,9 @@ func TestRefused(t *testing.T) {
 		"a syntax error":    {"gate/gate.rego": "package gate\n\nx :="},
 		"outside the roots": {"gate/gate.rego": "package other\n"},
 		"data outside":      {"data.json": `{"other":1}`},
+		"no revision":       {".manifest": `{"roots":["gate"]}`},
+		"no manifest":       {".manifest": ""},
+		"revision one":      {".manifest": `{"revision":"one","roots":["gate"]}`},
 		"bad manifest":      {".manifest": `{"revision":`},
 		"bad data":          {"gate/data.json": `{"x":`},
 	} {
@@ -168,7 +171,7 @@ func TestRefusedArchives(t *testing.T) {
 		"no archive": []byte("hello"),
 		"empty":      {},
 		"a patch":    pack(map[string]string{"/patch.json": `{"data":[{"op":"upsert","path":"gate","value":{}}]}`}),
-		"wasm":       pack(map[string]string{"/gate.rego": module, "/policy.wasm": "x"}),
+		"wasm":       pack(map[string]string{"/.manifest": `{"revision":"1.0.0","roots":["gate"]}`, "/gate.rego": module, "/policy.wasm": "x"}),
 	} {
 		path := filepath.Join(t.TempDir(), "bundle.tar.gz")
 		if err := os.WriteFile(path, content, 0o600); err != nil {

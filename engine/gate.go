@@ -75,12 +75,38 @@ func (g *Gate) Decide(ctx context.Context, r *Request) (*Entry, error) {
 
 // DecideBatch answers several requests, in order, in as few commits as
 // possible. They need not be of one tenant.
+//
+// Where an action_id comes again in one batch, the first is decided first.
 func (g *Gate) DecideBatch(ctx context.Context, requests []*Request) []Outcome {
 	out := make([]Outcome, len(requests))
-	pending := make([]int, len(requests)) // indexes into requests and out
-	for i := range pending {
-		pending[i] = i
+	for _, wave := range waves(requests) {
+		g.decideWave(ctx, requests, wave, out)
 	}
+	return out
+}
+
+// waves cuts the indexes of requests so that no action_id is twice in a wave.
+func waves(requests []*Request) [][]int {
+	var all [][]int
+	type key struct{ tenant, action string }
+	times := map[key]int{}
+	for i, r := range requests {
+		n := 0
+		if r.ActionID != "" {
+			k := key{r.TenantID, r.ActionID}
+			n = times[k]
+			times[k]++
+		}
+		if n == len(all) {
+			all = append(all, nil)
+		}
+		all[n] = append(all[n], i)
+	}
+	return all
+}
+
+// decideWave decides the requests whose indexes are pending, into out.
+func (g *Gate) decideWave(ctx context.Context, requests []*Request, pending []int, out []Outcome) {
 	policy := g.policy.Load()
 	for try := 1; len(pending) > 0; try++ {
 		entries := make([]*Entry, 0, len(pending))
@@ -107,7 +133,6 @@ func (g *Gate) DecideBatch(ctx context.Context, requests []*Request) []Outcome {
 			out[i] = g.answer(requests[i], res)
 		}
 	}
-	return out
 }
 
 // decideOnce gathers facts and asks the policy. It changes nothing.

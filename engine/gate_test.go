@@ -177,6 +177,30 @@ func TestBatch(t *testing.T) {
 	}
 }
 
+// An action_id that comes twice in one batch is decided in the batch's order.
+func TestBatchKeepsOrderOfOneAction(t *testing.T) {
+	log := &faultyLog{answer: written}
+	g := newGate(t, &fixedFacts{}, log)
+	var questions []*engine.Request
+	for _, target := range []string{"first", "other", "second", "third"} {
+		q := question
+		if q.Target = target; target != "other" {
+			q.ActionID = "0197f1c2-0000-7000-8000-000000000001"
+		}
+		questions = append(questions, &q)
+	}
+	g.DecideBatch(t.Context(), questions)
+	var order []string
+	for _, row := range log.rows {
+		if row.ActionID == questions[0].ActionID {
+			order = append(order, row.Target)
+		}
+	}
+	if log.tries != 3 || len(order) != 3 || order[0] != "first" || order[1] != "second" || order[2] != "third" {
+		t.Errorf("%d appends, in the order %v", log.tries, order)
+	}
+}
+
 // Preview writes nothing and shows what would be.
 func TestPreview(t *testing.T) {
 	log := &faultyLog{answer: written}
@@ -208,11 +232,18 @@ func TestMatrix(t *testing.T) {
 		"stopped": {engine.Facts{MaturityTier: 3, Stopped: true}, map[string]string{
 			"block_ip": "Releasing the tenant, and then nothing more.",
 		}},
+		"constrained": {engine.Facts{Overrides: []*engine.Override{
+			engine.NewOverride(engine.Override{Mode: engine.ModeForceAuto, Constraints: []byte(`{"target":"host:a"}`)})}}, map[string]string{
+			"search_siem": "Raising the tier to L1-Notify.",
+		}},
 		"blocked": {engine.Facts{MaturityTier: 0, Overrides: []*engine.Override{block}}, map[string]string{
 			"search_siem": "Removing the block or require_approval override, and then raising the tier to L1-Notify.",
 		}},
 	} {
 		rows, err := newGate(t, &fixedFacts{facts: c.facts}, &faultyLog{}).Matrix(t.Context(), "acme")
+		if err == nil && name == "constrained" && (len(rows[0].Constrained) != 1 || rows[0].Constrained[0] != engine.ModeForceAuto) {
+			t.Errorf("the force on some targets is not shown: %+v", rows[0])
+		}
 		if err != nil || len(rows) != 25 {
 			t.Fatalf("%s: %d rows, %v", name, len(rows), err)
 		}

@@ -15,6 +15,9 @@ type MatrixRow struct {
 	Rule        string
 	Rationale   string
 	AutoWhen    string // what would make it auto; says "already" where it is
+	// Constrained lists the modes of overrides that stand for some targets only:
+	// there, the decision may be another.
+	Constrained []Mode
 }
 
 // matrixTarget stands for "some target": no address and equal to no name that
@@ -40,9 +43,19 @@ func (g *Gate) Matrix(ctx context.Context, tenant string) ([]MatrixRow, error) {
 		if err != nil {
 			return nil, err
 		}
-		rows = append(rows, MatrixRow{a.ActionType, a.BlastRadius, v.Decision, v.Rule, v.Rationale, when})
+		rows = append(rows, MatrixRow{a.ActionType, a.BlastRadius, v.Decision, v.Rule, v.Rationale, when, constrained(&facts, now)})
 	}
 	return rows, nil
+}
+
+func constrained(facts *Facts, now time.Time) []Mode {
+	modes := []Mode{}
+	for _, o := range facts.Overrides {
+		if string(o.Constraints) != "{}" && (o.ExpiresAt == nil || now.Before(*o.ExpiresAt)) {
+			modes = append(modes, o.Mode)
+		}
+	}
+	return modes
 }
 
 // autoWhen tries changes from the smallest on and names the first that helps.

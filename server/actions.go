@@ -33,16 +33,17 @@ func (s *server) matrix(c *gin.Context) error {
 		return err
 	}
 	type row struct {
-		ActionType  string `json:"action_type"`
-		BlastRadius string `json:"blast_radius"`
-		Decision    string `json:"decision"`
-		Rule        string `json:"rule"`
-		Rationale   string `json:"rationale"`
-		AutoWhen    string `json:"auto_when"`
+		ActionType  string        `json:"action_type"`
+		BlastRadius string        `json:"blast_radius"`
+		Decision    string        `json:"decision"`
+		Rule        string        `json:"rule"`
+		Rationale   string        `json:"rationale"`
+		AutoWhen    string        `json:"auto_when"`
+		Constrained []engine.Mode `json:"constrained_overrides"`
 	}
 	list := []row{}
 	for _, r := range rows {
-		list = append(list, row{r.ActionType, r.BlastRadius.String(), r.Decision.String(), r.Rule, r.Rationale, r.AutoWhen})
+		list = append(list, row{r.ActionType, r.BlastRadius.String(), r.Decision.String(), r.Rule, r.Rationale, r.AutoWhen, r.Constrained})
 	}
 	s.answer(c, http.StatusOK, map[string]any{"tenant_id": who(c).tenant, "matrix": list, "policy": policyOf(s.gate.PolicyID())})
 	return nil

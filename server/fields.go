@@ -96,6 +96,9 @@ func parseTime(s string) (time.Time, error) {
 	if i := strings.IndexByte(s, '.'); i >= 0 && len(s)-i-2 > 3 {
 		return t, fmt.Errorf("at most 3 decimals are taken")
 	}
+	if t.Year() < 1970 {
+		return t, fmt.Errorf("lies before 1970")
+	}
 	return t, nil
 }
 

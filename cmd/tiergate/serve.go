@@ -45,7 +45,6 @@ func serveCommand() *cobra.Command {
 SQLite file tiergate.db in the working directory. It needs --tokens, or --dev for a try on loopback.
 Every flag has an environment variable, TIERGATE_ and its name: TIERGATE_DATABASE_URL.`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return serve(cmd, f) },
 	}
 	env := func(name, otherwise string) string {
 		if v := os.Getenv("TIERGATE_" + name); v != "" {
@@ -53,12 +52,18 @@ Every flag has an environment variable, TIERGATE_ and its name: TIERGATE_DATABAS
 		}
 		return otherwise
 	}
-	dev, _ := strconv.ParseBool(env("DEV", "false"))
+	dev, devErr := strconv.ParseBool(env("DEV", "false"))
 	c.Flags().StringVar(&f.addr, "addr", env("ADDR", "127.0.0.1:8080"), "address to listen on (TIERGATE_ADDR)")
 	c.Flags().StringVar(&f.databaseURL, "database-url", "", "postgres://… or sqlite:FILE (TIERGATE_DATABASE_URL; default sqlite:tiergate.db)")
 	c.Flags().StringVar(&f.bundle, "bundle", env("BUNDLE", ""), "policy bundle, folder or archive (TIERGATE_BUNDLE; default: the one built in)")
 	c.Flags().StringVar(&f.tokens, "tokens", env("TOKENS", ""), "file of token hashes, reread on SIGHUP (TIERGATE_TOKENS)")
 	c.Flags().BoolVar(&f.dev, "dev", dev, `loopback only, with the built-in token "dev" (TIERGATE_DEV)`)
+	c.RunE = func(cmd *cobra.Command, _ []string) error {
+		if devErr != nil {
+			return usageError{fmt.Errorf("TIERGATE_DEV: want true or false: %w", devErr)}
+		}
+		return serve(cmd, f)
+	}
 	c.PreRun = func(*cobra.Command, []string) {
 		// Not a flag default: --help must not print a password.
 		if f.databaseURL == "" {
@@ -77,6 +82,13 @@ func serve(cmd *cobra.Command, f serveFlags) (err error) {
 	tokens, err := f.loadTokens()
 	if err != nil {
 		return err
+	}
+	addr, err := net.ResolveTCPAddr("tcp", f.addr)
+	if err != nil {
+		return usageError{fmt.Errorf("--addr %s: %w", f.addr, err)}
+	}
+	if f.dev && !addr.IP.IsLoopback() {
+		return usageError{fmt.Errorf("--dev listens on loopback only, not on %s", f.addr)}
 	}
 	policy, err := loadPolicy(ctx, f.bundle)
 	if err != nil {
@@ -100,13 +112,9 @@ func serve(cmd *cobra.Command, f serveFlags) (err error) {
 	gate := engine.NewGate(engine.GateOptions{Facts: s, Log: s, Policy: policy, EngineVersion: engineVersion(), Logger: logger})
 	handler := server.New(server.Options{Gate: gate, Store: s, Tokens: tokens, Dev: f.dev, Logger: logger, Registry: registry})
 
-	listener, err := net.Listen("tcp", f.addr)
+	listener, err := net.ListenTCP("tcp", addr)
 	if err != nil {
 		return fmt.Errorf("listen on %s: %w", f.addr, err)
-	}
-	if f.dev && !loopback(listener.Addr()) {
-		listener.Close()
-		return usageError{fmt.Errorf("--dev listens on loopback only, not on %s", f.addr)}
 	}
 	stopReload := reloadOnHangup(tokens, logger)
 	defer stopReload()
@@ -164,11 +172,6 @@ func (f serveFlags) loadTokens() (*server.Tokens, error) {
 		return nil, usageError{err}
 	}
 	return t, nil
-}
-
-func loopback(a net.Addr) bool {
-	t, ok := a.(*net.TCPAddr)
-	return ok && t.IP.IsLoopback()
 }
 
 // reloadOnHangup rereads the tokens on SIGHUP; a bad file changes nothing.

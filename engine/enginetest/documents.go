@@ -54,6 +54,9 @@ func Document(r *rand.Rand) []byte {
 			}
 			list = append(list, o)
 		}
+		if r.IntN(12) == 0 {
+			list = append(list, pick(r, scalars), map[string]any{"mode": pick(r, scalars)}, map[string]any{"mode": "blok"})
+		}
 		doc["overrides"] = append([]any{}, list...)
 	}
 	if r.IntN(3) > 0 {
@@ -71,7 +74,14 @@ func Document(r *rand.Rand) []byte {
 			}
 			list = append(list, w)
 		}
+		if r.IntN(12) == 0 {
+			list = append(list, pick(r, scalars), map[string]any{"id": pick(r, scalars), "action_type": request["action_type"],
+				"constraints": map[string]any{"target": target}, "expires_at": "2027-01-01T00:00:00Z"})
+		}
 		doc["whitelist"] = list
+		if r.IntN(30) == 0 {
+			doc[pick(r, []string{"whitelist", "overrides"})] = pick(r, scalars)
+		}
 	}
 	b, err := json.Marshal(doc)
 	if err != nil {

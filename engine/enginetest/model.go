@@ -74,7 +74,7 @@ func (m *model) decide() Answer {
 	case m.override("force_auto"):
 		return Answer{"auto", "force_auto_override", []string{"force_auto_override"}}
 	case radius == "HIGH" && tier == 4:
-		if id := m.whitelisted(); id != "" {
+		if id, ok := m.whitelisted(); ok {
 			return Answer{"auto", "whitelist_match", []string{"whitelist:" + id}}
 		}
 		return Answer{"queued_approval", "no_whitelist_match", nil}
@@ -87,8 +87,8 @@ func (m *model) decide() Answer {
 func (m *model) override(mode string) bool {
 	list, _ := m.in["overrides"].([]any)
 	for _, x := range list {
-		o := x.(map[string]any)
-		if o["mode"] != mode {
+		o, ok := x.(map[string]any)
+		if !ok || o["mode"] != mode {
 			continue
 		}
 		constraints, has := o["constraints"]
@@ -108,12 +108,13 @@ func (m *model) override(mode string) bool {
 	return false
 }
 
-func (m *model) whitelisted() (smallest string) {
+func (m *model) whitelisted() (smallest string, found bool) {
 	list, _ := m.in["whitelist"].([]any)
 	for _, x := range list {
-		w := x.(map[string]any)
+		w, _ := x.(map[string]any)
 		c, isObject := w["constraints"].(map[string]any)
-		if !isObject || w["action_type"] != m.request["action_type"] {
+		id, isText := w["id"].(string)
+		if !isObject || !isText || w["action_type"] != m.request["action_type"] {
 			continue
 		}
 		named := false
@@ -122,12 +123,11 @@ func (m *model) whitelisted() (smallest string) {
 			named = named || has
 		}
 		at, isTime := when(w["expires_at"])
-		id := w["id"].(string)
-		if named && isTime && m.now.Before(at) && m.widens(c) && (smallest == "" || id < smallest) {
-			smallest = id
+		if named && isTime && m.now.Before(at) && m.widens(c) && (!found || id < smallest) {
+			smallest, found = id, true
 		}
 	}
-	return smallest
+	return smallest, found
 }
 
 // widens: every constraint is sound and met.

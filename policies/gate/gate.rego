@@ -150,6 +150,7 @@ _not_shown_off(override) if {
 # The smallest id among the whitelist entries in force; undefined where there is none.
 _whitelist_id := min({entry.id |
 	some entry in input.whitelist
+	is_string(entry.id)
 	entry.action_type == input.request.action_type
 	expiry.ahead(entry)
 	constraints.names_target(entry.constraints)

@@ -82,6 +82,15 @@ _branches := {
 		"input": _input("isolate_host", 4, {"whitelist": [object.remove(_entry("w1", {"target": "host:wks-042"}), ["expires_at"])]}),
 		"want": ["queued_approval", "no_whitelist_match", []],
 	},
+	"what is no entry is as if absent": {
+		"input": _input("isolate_host", 4, {"overrides": [null, {"mode": "blok"}, "x"], "whitelist": [
+			null,
+			"x",
+			_entry(7, {"target": "host:wks-042"}),
+			object.remove(_entry("w1", {"target": "host:wks-042"}), ["id"]),
+		]}),
+		"want": ["queued_approval", "no_whitelist_match", []],
+	},
 	"the whitelist is for L4 only": {
 		"input": _input("isolate_host", 3, {"whitelist": [_entry("w1", {"target": "host:wks-042"})]}),
 		"want": ["queued_approval", "tier_requires_approval", []],
