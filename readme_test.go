@@ -3,6 +3,7 @@ package tiergate_test
 import (
 	"bufio"
 	"context"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +12,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/tiergate/tiergate/cmd/tiergate/binarytest"
+	"github.com/tiergate/tiergate/store/storetest"
 )
 
 var shellBlock = regexp.MustCompile("(?s)```sh\n(.*?)```")
@@ -112,4 +116,52 @@ func makeRun(t *testing.T, dir string) (url string) {
 			t.Fatalf("make run does not listen:\n%s", strings.Join(all, "\n"))
 		}
 	}
+}
+
+// The PostgreSQL commands of the README work in their order, on a real server:
+// a database of its own stands in for db.example.
+func TestReadmePostgres(t *testing.T) {
+	readme, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	block := regexp.MustCompile("(?s)```\n(psql postgres://owner.*?)```").FindStringSubmatch(string(readme))
+	if block == nil {
+		t.Fatal("README.md has no PostgreSQL commands")
+	}
+	cluster := storetest.NewCluster(t)
+	owner, err := url.Parse(cluster.Database(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	gate := *owner
+	gate.User = url.UserPassword("gate", "gate")
+	tokens := binarytest.Tokens(t, "foo soar acme agent")
+	for line := range strings.Lines(block[1]) {
+		line = strings.NewReplacer(
+			"postgres://owner@db.example/gate", "'"+owner.String()+"'", "postgres://gate@db.example/gate", "'"+gate.String()+"'",
+			"CREATE ROLE gate LOGIN", "CREATE ROLE gate LOGIN PASSWORD 'gate'", "/etc/tiergate/tokens", tokens).Replace(line)
+		line = strings.Replace(line, "-c 'CREATE ROLE gate LOGIN PASSWORD 'gate''", `-c "CREATE ROLE gate LOGIN PASSWORD 'gate'"`, 1)
+		if args, isServe := strings.CutPrefix(line, "tiergate serve "); isServe {
+			fields := strings.Fields(strings.ReplaceAll(args, "'", ""))
+			g := binarytest.Serve(t, fields...)
+			if status, body, err := g.Do("POST", "/decisions", "foo", "", `{"action_type":"search_siem","target":"index:x"}`); err != nil || status != 200 {
+				t.Errorf("%d %s %v", status, body, err)
+			}
+			if strings.Contains(g.Stderr(), "level=WARN") {
+				t.Errorf("a member of tiergate_writer is warned about:\n%s", g.Stderr())
+			}
+			continue
+		}
+		line = strings.Replace(line, "tiergate migrate", binarytest.Path(t)+" migrate", 1)
+		if out, err := exec.Command("bash", "-c", line).CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v\n%s", line, err, out)
+		}
+	}
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	binarytest.Remove()
+	os.Exit(code)
 }
