@@ -137,5 +137,27 @@ CREATE TRIGGER remediation_action_refuse_delete BEFORE DELETE ON remediation_act
 BEGIN SELECT RAISE(ABORT, 'remediation_action is append-only: DELETE refused'); END;
 -- +goose StatementEnd
 
+-- REPLACE INTO and INSERT OR REPLACE delete without firing a DELETE trigger
+-- (unless recursive_triggers is on), by any unique key and by the rowid, which
+-- reads as -1 here where the statement does not name it.
+-- +goose StatementBegin
+CREATE TRIGGER remediation_gate_log_refuse_replace BEFORE INSERT ON remediation_gate_log
+WHEN EXISTS (SELECT 1 FROM remediation_gate_log WHERE tenant_id = NEW.tenant_id AND log_seq = NEW.log_seq)
+    OR EXISTS (SELECT 1 FROM remediation_gate_log WHERE decision_id = NEW.decision_id)
+    OR EXISTS (SELECT 1 FROM remediation_gate_log WHERE rowid = NEW.rowid)
+BEGIN SELECT RAISE(ABORT, 'remediation_gate_log is append-only: a row with this key exists'); END;
+-- +goose StatementEnd
+-- +goose StatementBegin
+CREATE TRIGGER config_change_refuse_replace BEFORE INSERT ON config_change
+WHEN EXISTS (SELECT 1 FROM config_change WHERE tenant_id = NEW.tenant_id AND epoch = NEW.epoch)
+    OR EXISTS (SELECT 1 FROM config_change WHERE rowid = NEW.rowid)
+BEGIN SELECT RAISE(ABORT, 'config_change is append-only: a row with this key exists'); END;
+-- +goose StatementEnd
+-- +goose StatementBegin
+CREATE TRIGGER remediation_action_refuse_replace BEFORE INSERT ON remediation_action
+WHEN EXISTS (SELECT 1 FROM remediation_action WHERE tenant_id = NEW.tenant_id AND action_id = NEW.action_id)
+BEGIN SELECT RAISE(ABORT, 'remediation_action is append-only: a row with this key exists'); END;
+-- +goose StatementEnd
+
 -- +goose Down
 -- There is no way down: the log is evidence.
