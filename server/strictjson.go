@@ -128,17 +128,19 @@ func kindName(k jsontext.Kind) string {
 }
 
 func syntaxProblem(err error) *Problem {
+	field := "" // the body as a whole, unless the decoder knows better
+	var s *jsontext.SyntacticError
+	if errors.As(err, &s) {
+		field = fieldName(s.JSONPointer)
+	}
 	if errors.Is(err, jsontext.ErrDuplicateName) {
-		var s *jsontext.SyntacticError
-		if errors.As(err, &s) {
-			return badField(fieldName(s.JSONPointer), "duplicate key")
-		}
+		return badField(field, "duplicate key")
 	}
 	text := strings.TrimPrefix(err.Error(), "jsontext: ")
 	if len(text) > 200 {
 		text = text[:200]
 	}
-	return badField("", "the body is no valid JSON in UTF-8: "+strings.ToValidUTF8(text, "?"))
+	return badField(field, "the body is no valid JSON in UTF-8: "+strings.ToValidUTF8(text, "?"))
 }
 
 var decoders = sync.Pool{New: func() any { return new(jsontext.Decoder) }}
