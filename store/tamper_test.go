@@ -48,3 +48,37 @@ func TestSQLiteRefusesReplace(t *testing.T) {
 	}
 	storetest.CheckLog(t, url, nil)
 }
+
+// TestHeadsOnlyMoveForward, whoever asks.
+func TestHeadsOnlyMoveForward(t *testing.T) {
+	try := func(t *testing.T, url string, statements ...string) {
+		s := storetest.Open(t, url)
+		if r := s.Append(t.Context(), []*engine.Entry{storetest.Entry("acme", 0)})[0]; r.Err != nil {
+			t.Fatal(r.Err)
+		}
+		if _, err := s.SetStopped(t.Context(), "acme", true, meta); err != nil {
+			t.Fatal(err)
+		}
+		db := storetest.DB(t, url)
+		for _, q := range append(statements,
+			`UPDATE tenant_head SET log_seq = 0`, `UPDATE tenant_head SET epoch = 0`, `UPDATE tenant_head SET tenant_id = 'x'`,
+			`UPDATE tenant_head SET log_seq = log_seq + 1, epoch = 0`, `DELETE FROM tenant_head`) {
+			if _, err := db.Exec(q); err == nil || !strings.Contains(err.Error(), "only moves forward") {
+				t.Errorf("%s: %v", q, err)
+			}
+		}
+		if strings.HasPrefix(url, "sqlite:") {
+			if _, err := db.Exec(`REPLACE INTO tenant_head (tenant_id) VALUES ('acme')`); err != nil {
+				t.Error(err)
+			}
+		}
+		if r := s.Append(t.Context(), []*engine.Entry{storetest.Entry("acme", 1)})[0]; r.Err != nil || r.Entry.LogSeq != 2 {
+			t.Errorf("after: %+v", r)
+		}
+		storetest.CheckLog(t, url, nil)
+	}
+	t.Run("postgres", func(t *testing.T) {
+		try(t, storetest.Postgres(t), `TRUNCATE tenant_head`, `SET ROLE tiergate_writer; UPDATE tenant_head SET log_seq = 0`)
+	})
+	t.Run("sqlite", func(t *testing.T) { try(t, storetest.SQLite(t)) })
+}

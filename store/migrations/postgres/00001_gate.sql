@@ -194,6 +194,19 @@ CREATE TRIGGER append_only_truncate BEFORE TRUNCATE ON config_change FOR EACH ST
 CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON remediation_action FOR EACH ROW EXECUTE FUNCTION tiergate_refuse_change();
 CREATE TRIGGER append_only_truncate BEFORE TRUNCATE ON remediation_action FOR EACH STATEMENT EXECUTE FUNCTION tiergate_refuse_change();
 
+-- A head that went back would hand out a log_seq or an epoch twice. The WHEN is
+-- all that an append pays.
+-- +goose StatementBegin
+CREATE FUNCTION tiergate_refuse_back() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION '% only moves forward: % refused', TG_TABLE_NAME, TG_OP USING ERRCODE = 'insufficient_privilege';
+END $$;
+-- +goose StatementEnd
+CREATE TRIGGER forward_only BEFORE UPDATE ON tenant_head FOR EACH ROW
+    WHEN (NEW.log_seq < OLD.log_seq OR NEW.epoch < OLD.epoch OR NEW.tenant_id <> OLD.tenant_id) EXECUTE FUNCTION tiergate_refuse_back();
+CREATE TRIGGER forward_only_delete BEFORE DELETE ON tenant_head FOR EACH ROW EXECUTE FUNCTION tiergate_refuse_back();
+CREATE TRIGGER forward_only_truncate BEFORE TRUNCATE ON tenant_head FOR EACH STATEMENT EXECUTE FUNCTION tiergate_refuse_back();
+
 -- The writer may have months made without owning a table: the function runs
 -- with its owner's rights and a pinned search_path. The partition is made
 -- beside the table and attached, so that appends go on meanwhile.

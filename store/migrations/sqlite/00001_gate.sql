@@ -159,5 +159,22 @@ WHEN EXISTS (SELECT 1 FROM remediation_action WHERE tenant_id = NEW.tenant_id AN
 BEGIN SELECT RAISE(ABORT, 'remediation_action is append-only: a row with this key exists'); END;
 -- +goose StatementEnd
 
+-- A head that went back would hand out a log_seq or an epoch twice.
+-- +goose StatementBegin
+CREATE TRIGGER tenant_head_refuse_back BEFORE UPDATE ON tenant_head
+WHEN NEW.log_seq < OLD.log_seq OR NEW.epoch < OLD.epoch OR NEW.tenant_id <> OLD.tenant_id
+BEGIN SELECT RAISE(ABORT, 'tenant_head only moves forward: UPDATE refused'); END;
+-- +goose StatementEnd
+-- +goose StatementBegin
+CREATE TRIGGER tenant_head_refuse_delete BEFORE DELETE ON tenant_head
+BEGIN SELECT RAISE(ABORT, 'tenant_head only moves forward: DELETE refused'); END;
+-- +goose StatementEnd
+-- A head that is there stays, also under REPLACE INTO; ON CONFLICT DO NOTHING comes here too.
+-- +goose StatementBegin
+CREATE TRIGGER tenant_head_keep BEFORE INSERT ON tenant_head
+WHEN EXISTS (SELECT 1 FROM tenant_head WHERE tenant_id = NEW.tenant_id)
+BEGIN SELECT RAISE(IGNORE); END;
+-- +goose StatementEnd
+
 -- +goose Down
 -- There is no way down: the log is evidence.
