@@ -5,7 +5,7 @@
 // The order is always the same and one function, [Gate.Decide], shows it:
 //
 //	facts   what the tenant allows at this epoch       (FactSource)
-//	verdict what the policy says about request+facts   (Policy, embedded OPA)
+//	verdict what the policy says about request+facts   (Policy; OPA's plan, run by plan.go and vm.go)
 //	guards  is that a verdict at all?                  (Policy.Decide)
 //	append  the row, durable, epoch checked            (Log)
 //	answer
