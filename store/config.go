@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -35,12 +34,10 @@ type querier interface {
 func readConfig(ctx context.Context, text func(string) string, db querier, tenant string) (engine.Config, error) {
 	c := engine.Config{TenantID: tenant}
 	var at stamp
-	err := db.QueryRowContext(ctx, text(`SELECT t.maturity_tier, t.stopped, t.changed_by, t.changed_at, h.epoch
-		FROM tenant t JOIN tenant_head h ON h.tenant_id = t.tenant_id WHERE t.tenant_id = $1`), tenant).
+	// Overrides count by their own rows, whether or not the tenant has others.
+	err := db.QueryRowContext(ctx, text(`SELECT coalesce(t.maturity_tier, 0), coalesce(t.stopped, false), coalesce(t.changed_by, ''), t.changed_at, coalesce(h.epoch, 0)
+		FROM (SELECT CAST($1 AS text) AS id) this LEFT JOIN tenant t ON t.tenant_id = this.id LEFT JOIN tenant_head h ON h.tenant_id = this.id`), tenant).
 		Scan(&c.MaturityTier, &c.Stopped, &c.ChangedBy, &at, &c.Epoch)
-	if errors.Is(err, sql.ErrNoRows) {
-		return c, nil
-	}
 	if err != nil {
 		return c, err
 	}
@@ -153,9 +150,6 @@ func (s *Store) PutOverride(ctx context.Context, o *engine.Override, meta engine
 		}
 		if after, err = c.config(); err != nil {
 			return nil, nil, err
-		}
-		if c.epoch == 0 { // its tenant row is written with the change
-			after.Overrides = []*engine.Override{made}
 		}
 		c.fill(&after)
 		return before, docOf(made), nil

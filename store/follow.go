@@ -101,7 +101,10 @@ func (s *Store) loadInto(ctx context.Context, tx *sql.Tx, e *edit, where string,
 		}
 		return rows.Err()
 	}
-	err := query(`SELECT tenant_id, maturity_tier, stopped, (SELECT h.epoch FROM tenant_head h WHERE h.tenant_id = tenant.tenant_id) FROM tenant`, func(scan func(...any) error) error {
+	err := query(`SELECT tenant_id, maturity_tier, stopped, epoch FROM (
+			SELECT t.tenant_id, t.maturity_tier, t.stopped, coalesce(h.epoch, 0) AS epoch FROM tenant t LEFT JOIN tenant_head h ON h.tenant_id = t.tenant_id
+			UNION ALL SELECT h.tenant_id, 0, false, h.epoch FROM tenant_head h
+			WHERE h.epoch > 0 AND NOT EXISTS (SELECT 1 FROM tenant t WHERE t.tenant_id = h.tenant_id)) known`, func(scan func(...any) error) error {
 		var t tenantState
 		if err := scan(&t.id, &t.tier, &t.stopped, &t.epoch); err != nil {
 			return err

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tiergate/tiergate/engine"
 	"github.com/tiergate/tiergate/store/storetest"
@@ -81,4 +82,66 @@ func TestHeadsOnlyMoveForward(t *testing.T) {
 		try(t, storetest.Postgres(t), `TRUNCATE tenant_head`, `SET ROLE tiergate_writer; UPDATE tenant_head SET log_seq = 0`)
 	})
 	t.Run("sqlite", func(t *testing.T) { try(t, storetest.SQLite(t)) })
+}
+
+// TestOverridesCountByThemselves: a restore may bring an override of a tenant
+// that has no row of its own, or has lost its head.
+func TestOverridesCountByThemselves(t *testing.T) {
+	onBoth(t, func(t *testing.T, url string) {
+		storetest.Open(t, url).Close(t.Context()) // makes the tables
+		db := storetest.DB(t, url)
+		for _, q := range []string{
+			`INSERT INTO action_override (tenant_id, action_type, mode, constraints, reason, set_by, set_at) VALUES
+				('alone', 'x', 'block', '{}', 'r', 'restore', '2026-01-01T00:00:00.000Z'),
+				('headless', 'x', 'block', '{}', 'r', 'restore', '2026-01-01T00:00:00.000Z')`,
+			`INSERT INTO whitelist_entry (tenant_id, id, action_type, constraints, expires_at, reason, notify, set_by, set_at) VALUES
+				('alone', 'w', 'x', '{"target":"t"}', '2200-01-01T00:00:00.000Z', 'r', '[]', 'restore', '2026-01-01T00:00:00.000Z')`,
+			`INSERT INTO tenant (tenant_id, maturity_tier, changed_by, changed_at) VALUES ('headless', 3, 'restore', '2026-01-01T00:00:00.000Z')`,
+			`INSERT INTO tenant_head (tenant_id, epoch) VALUES ('lost', 7)`,
+		} {
+			if _, err := db.Exec(q); err != nil {
+				t.Fatalf("%s: %v", q, err)
+			}
+		}
+		s := storetest.Open(t, url)
+		check := func(tenant string, epoch int64, tier, overrides int) {
+			t.Helper()
+			f, err := s.Facts(tenant, "x", "t", time.Now())
+			if err != nil || len(f.Overrides) != overrides || f.Epoch != epoch || f.MaturityTier != tier {
+				t.Errorf("%s: facts %+v %v", tenant, f, err)
+			}
+			c, err := s.Config(t.Context(), tenant)
+			if err != nil || len(c.Overrides) != overrides || c.Epoch != epoch || c.MaturityTier != tier {
+				t.Errorf("%s: config %+v %v", tenant, c, err)
+			}
+			if r := s.Append(t.Context(), []*engine.Entry{storetest.Entry(tenant, epoch)})[0]; r.Err != nil {
+				t.Errorf("%s: %v", tenant, r.Err)
+			}
+		}
+		check("alone", 0, 0, 1)
+		check("headless", 0, 3, 1)
+		check("lost", 7, 0, 0)
+		if f, err := s.Facts("alone", "x", "t", time.Now()); err != nil || len(f.Whitelist) != 1 {
+			t.Errorf("whitelist: %+v %v", f, err)
+		}
+		tier := 4
+		c, err := s.ChangeConfig(t.Context(), "alone", engine.ConfigChange{MaturityTier: &tier}, meta)
+		if err != nil || len(c.Overrides) != 1 {
+			t.Fatalf("a PUT without overrides: %+v %v", c, err)
+		}
+		check("alone", 1, 4, 1)
+		list, err := s.History(t.Context(), "alone", engine.HistoryQuery{})
+		if err != nil || len(list) != 1 || !strings.Contains(string(list[0].Before), `"block"`) || !strings.Contains(string(list[0].After), `"block"`) {
+			t.Errorf("history: %s %v", asJSON(list), err)
+		}
+		c, err = s.PutOverride(t.Context(), &engine.Override{TenantID: "headless", ActionType: "y", Mode: engine.ModeBlock}, meta)
+		if err != nil || len(c.Overrides) != 2 || c.MaturityTier != 3 {
+			t.Errorf("%+v %v", c, err)
+		}
+	})
+}
+
+func onBoth(t *testing.T, test func(t *testing.T, url string)) {
+	t.Run("postgres", func(t *testing.T) { test(t, storetest.Postgres(t)) })
+	t.Run("sqlite", func(t *testing.T) { test(t, storetest.SQLite(t)) })
 }

@@ -56,7 +56,8 @@ func newView() (*view, error) {
 
 // Facts returns the tenant's configuration as far as a decision about the
 // action type on the target at now can depend on it, all of one epoch, from
-// memory. A tenant that was never configured is at tier 0, epoch 0. The
+// memory. A tenant that was never configured is at tier 0, epoch 0; overrides
+// and whitelist entries that the database has for it count all the same. The
 // whitelist entries hold what a decision reads: Reason, SetBy and SetAt stay in
 // the database. Returns engine.ErrTooManyCandidates when more than
 // engine.MaxCandidates entries may match.
@@ -64,10 +65,12 @@ func (s *Store) Facts(tenant, actionType, target string, now time.Time) (engine.
 	f := engine.Facts{TenantID: tenant}
 	txn := s.view.db.Txn(false)
 	t, err := tenantTxn(txn, tenant)
-	if err != nil || t == nil {
+	if err != nil {
 		return f, err
 	}
-	f.MaturityTier, f.Stopped, f.Epoch = t.tier, t.stopped, t.epoch
+	if t != nil {
+		f.MaturityTier, f.Stopped, f.Epoch = t.tier, t.stopped, t.epoch
+	}
 	o, err := overridesTxn(txn, tenant, actionType)
 	if err != nil {
 		return engine.Facts{}, err
