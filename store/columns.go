@@ -125,3 +125,40 @@ func (s *stamp) Scan(src any) error {
 	}
 	return nil
 }
+
+// looseStamp is a stamp of a time that decides nothing: one that cannot be read
+// is the zero time.
+type looseStamp time.Time
+
+// Scan reads a column.
+func (s *looseStamp) Scan(src any) error {
+	var t stamp
+	if t.Scan(src) == nil {
+		*s = looseStamp(t)
+	} else {
+		*s = looseStamp{}
+	}
+	return nil
+}
+
+// expiry scans the time that something is in force until. One that cannot be
+// read, such as PostgreSQL's infinity, is a fault of that row and no error of
+// the query.
+type expiry struct {
+	at    time.Time // zero: none
+	fault error
+}
+
+// Scan reads a column.
+func (e *expiry) Scan(src any) error {
+	*e = expiry{}
+	var t stamp
+	if err := t.Scan(src); err != nil {
+		e.fault = fmt.Errorf("expires_at: %w", err)
+	} else if at := time.Time(t); src != nil && (at.Year() < 1 || at.Year() > 9999) {
+		e.fault = fmt.Errorf("expires_at: year %d is outside 1 to 9999", at.Year())
+	} else {
+		e.at = at
+	}
+	return nil
+}

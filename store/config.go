@@ -12,18 +12,25 @@ import (
 
 const overrideColumns = `tenant_id, action_type, mode, constraints, expires_at, reason, set_by, set_at`
 
-func scanOverride(scan func(...any) error) (*engine.Override, error) {
+// scanOverride reads an override. fault says why a row does not count as it
+// stands: with an expiry that cannot be read, what narrows counts as without
+// one, and force_auto as expired and unsound.
+func scanOverride(scan func(...any) error) (_ *engine.Override, fault, err error) {
 	var o engine.Override
 	var constraints string
-	var expires, set stamp
+	var expires expiry
+	var set looseStamp
 	if err := scan(&o.TenantID, &o.ActionType, &o.Mode, &constraints, &expires, &o.Reason, &o.SetBy, &set); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	o.Constraints, o.SetAt = []byte(constraints), time.Time(set)
-	if at := time.Time(expires); !at.IsZero() {
-		o.ExpiresAt = &at
+	switch {
+	case expires.fault == nil && !expires.at.IsZero():
+		o.ExpiresAt = &expires.at
+	case expires.fault != nil && o.Mode == engine.ModeForceAuto:
+		o.ExpiresAt, o.Constraints = &time.Time{}, []byte("null")
 	}
-	return engine.NewOverride(o), nil
+	return engine.NewOverride(o), expires.fault, nil
 }
 
 type querier interface {
@@ -33,7 +40,7 @@ type querier interface {
 
 func readConfig(ctx context.Context, text func(string) string, db querier, tenant string) (engine.Config, error) {
 	c := engine.Config{TenantID: tenant}
-	var at stamp
+	var at looseStamp
 	// Overrides count by their own rows, whether or not the tenant has others.
 	err := db.QueryRowContext(ctx, text(`SELECT coalesce(t.maturity_tier, 0), coalesce(t.stopped, false), coalesce(t.changed_by, ''), t.changed_at, coalesce(h.epoch, 0)
 		FROM (SELECT CAST($1 AS text) AS id) this LEFT JOIN tenant t ON t.tenant_id = this.id LEFT JOIN tenant_head h ON h.tenant_id = this.id`), tenant).
@@ -48,7 +55,7 @@ func readConfig(ctx context.Context, text func(string) string, db querier, tenan
 	}
 	defer rows.Close()
 	for rows.Next() {
-		o, err := scanOverride(rows.Scan)
+		o, _, err := scanOverride(rows.Scan)
 		if err != nil {
 			return c, err
 		}
@@ -192,7 +199,7 @@ func (c *changer) overrides(action string, mode engine.Mode) ([]*engine.Override
 	defer rows.Close()
 	var list []*engine.Override
 	for rows.Next() {
-		o, err := scanOverride(rows.Scan)
+		o, _, err := scanOverride(rows.Scan)
 		if err != nil {
 			return nil, err
 		}

@@ -115,9 +115,12 @@ func (s *Store) loadInto(ctx context.Context, tx *sql.Tx, e *edit, where string,
 		return err
 	}
 	err = query(`SELECT `+overrideColumns+` FROM action_override`, func(scan func(...any) error) error {
-		o, err := scanOverride(scan)
+		o, fault, err := scanOverride(scan)
 		if err != nil {
 			return err
+		}
+		if fault != nil {
+			s.log.Error("a stored override cannot be read as it stands: one that narrows counts as without expiry, force_auto does not count. Set or remove it", "table", "action_override", "tenant", o.TenantID, "action_type", o.ActionType, "mode", o.Mode, "error", fault)
 		}
 		return e.changeOverrides(o.TenantID, o.ActionType, []engine.Mode{o.Mode}, o)
 	})
@@ -125,9 +128,13 @@ func (s *Store) loadInto(ctx context.Context, tx *sql.Tx, e *edit, where string,
 		return err
 	}
 	return query(`SELECT `+entryColumns+` FROM whitelist_entry`, func(scan func(...any) error) error {
-		w, err := scanWhitelist(scan)
+		w, fault, err := scanWhitelist(scan)
 		if err != nil {
 			return err
+		}
+		if fault != nil {
+			s.log.Error("a stored whitelist entry cannot be read and does not count. Remove it", "table", "whitelist_entry", "tenant", w.TenantID, "id", w.ID, "action_type", w.ActionType, "error", fault)
+			w.Constraints = nil // as one with unsound constraints
 		}
 		return e.addEntry(newEntry(w))
 	})

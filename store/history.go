@@ -31,7 +31,7 @@ func (s *Store) History(ctx context.Context, tenant string, q engine.HistoryQuer
 	for rows.Next() {
 		var c engine.Change
 		var before, after string
-		var at stamp
+		var at looseStamp
 		if err := rows.Scan(&c.TenantID, &c.Epoch, &c.Kind, &before, &after, &c.Actor, &c.Reason, &at); err != nil {
 			return nil, s.cannotRead("the history", err)
 		}

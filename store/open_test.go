@@ -192,20 +192,27 @@ func TestUnsoundEntriesAreCountedAndHarmless(t *testing.T) {
 		if list, err := s.Whitelist(t.Context(), "a", "x", "", 10); err != nil || len(list) != 5 {
 			t.Errorf("listed %d %v", len(list), err)
 		}
-		families, err := reg.Gather()
-		if err != nil {
-			t.Fatal(err)
-		}
-		got := map[string]float64{}
-		for _, f := range families {
-			if f.GetName() == "tiergate_unsound_entries" {
-				for _, m := range f.GetMetric() {
-					got[m.GetLabel()[0].GetValue()] = m.GetGauge().GetValue()
-				}
-			}
-		}
+		got := unsound(t, reg)
 		if got["override"] != 1 || got["whitelist"] != 4 {
 			t.Errorf("counted %v", got)
 		}
 	})
+}
+
+// unsound reads tiergate_unsound_entries by kind.
+func unsound(t *testing.T, reg *prometheus.Registry) map[string]float64 {
+	t.Helper()
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]float64{}
+	for _, f := range families {
+		if f.GetName() == "tiergate_unsound_entries" {
+			for _, m := range f.GetMetric() {
+				got[m.GetLabel()[0].GetValue()] = m.GetGauge().GetValue()
+			}
+		}
+	}
+	return got
 }

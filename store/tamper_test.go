@@ -1,12 +1,17 @@
 package store_test
 
 import (
+	"bytes"
 	"errors"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/tiergate/tiergate/engine"
+	"github.com/tiergate/tiergate/store"
 	"github.com/tiergate/tiergate/store/storetest"
 )
 
@@ -144,4 +149,80 @@ func TestOverridesCountByThemselves(t *testing.T) {
 func onBoth(t *testing.T, test func(t *testing.T, url string)) {
 	t.Run("postgres", func(t *testing.T) { test(t, storetest.Postgres(t)) })
 	t.Run("sqlite", func(t *testing.T) { test(t, storetest.SQLite(t)) })
+}
+
+// TestBadRowsDoNotStopTheGate: what the schema refuses today may stand in a
+// database all the same.
+func TestBadRowsDoNotStopTheGate(t *testing.T) {
+	onBoth(t, func(t *testing.T, url string) {
+		storetest.Open(t, url).Close(t.Context())
+		db := storetest.DB(t, url)
+		db.SetMaxOpenConns(1)
+		entry := func(id, expires, notify string) string {
+			return `INSERT INTO whitelist_entry (tenant_id, id, action_type, constraints, expires_at, reason, notify, set_by, set_at)
+				VALUES ('a', '` + id + `', 'x', '{"target":"t"}', '` + expires + `', 'r', '` + notify + `', 'm', '2026-01-01T00:00:00.000Z')`
+		}
+		override := func(mode, expires string) string {
+			return `INSERT INTO action_override (tenant_id, action_type, mode, constraints, expires_at, reason, set_by, set_at)
+				VALUES ('a', 'x', '` + mode + `', '{}', '` + expires + `', 'r', 'm', '2026-01-01T00:00:00.000Z')`
+		}
+		const soon = "2200-01-01T00:00:00.000Z"
+		bad := []string{
+			entry("w1", soon, "{}"), entry("w2", "infinity", "[]"),
+			override("block", "infinity"), override("require_approval", "-infinity"), override("force_auto", "infinity"),
+		}
+		for _, q := range bad {
+			if _, err := db.Exec(q); err == nil {
+				t.Errorf("allowed: %s", q)
+			}
+		}
+		allow := []string{`PRAGMA ignore_check_constraints = 1`}
+		if !strings.HasPrefix(url, "sqlite:") {
+			allow = []string{`ALTER TABLE whitelist_entry DROP CONSTRAINT whitelist_entry_notify_check, DROP CONSTRAINT whitelist_entry_expires_at_check`,
+				`ALTER TABLE action_override DROP CONSTRAINT action_override_expires_at_check`}
+		}
+		for _, q := range append(append(allow, bad...), entry("w3", soon, `[1]`), entry("w4", soon, `["ok"]`)) {
+			if _, err := db.Exec(q); err != nil {
+				t.Fatalf("%s: %v", q, err)
+			}
+		}
+		var log bytes.Buffer
+		reg := prometheus.NewRegistry()
+		s := storetest.Open(t, url, func(o *store.Options) { o.Registerer, o.Logger = reg, slog.New(slog.NewTextHandler(&log, nil)) })
+		f, err := s.Facts("a", "x", "t", time.Now())
+		if err != nil || len(f.Whitelist) != 1 || f.Whitelist[0].ID != "w4" {
+			t.Errorf("%s %v", asJSON(f.Whitelist), err)
+		}
+		for _, o := range f.Overrides {
+			if force := o.Mode == engine.ModeForceAuto; force != (o.ExpiresAt != nil && o.ExpiresAt.IsZero()) || force != (string(o.Constraints) == "null") {
+				t.Errorf("override %s", asJSON(o))
+			}
+		}
+		if got := unsound(t, reg); got["whitelist"] != 3 || got["override"] != 1 || len(f.Overrides) != 3 {
+			t.Errorf("counted %v of %d", got, len(f.Overrides))
+		}
+		for _, name := range []string{"id=w1", "id=w2", "id=w3", "mode=block", "mode=force_auto"} {
+			if !strings.Contains(log.String(), name) {
+				t.Errorf("no line about %s in\n%s", name, log.String())
+			}
+		}
+		if list, err := s.Whitelist(t.Context(), "a", "", "", 10); err != nil || len(list) != 4 {
+			t.Errorf("listed %d %v", len(list), err)
+		}
+		tier := 4
+		if c, err := s.ChangeConfig(t.Context(), "a", engine.ConfigChange{MaturityTier: &tier}, meta); err != nil || len(c.Overrides) != 3 {
+			t.Errorf("%+v %v", c, err)
+		}
+		for _, id := range []string{"w1", "w2", "w3"} {
+			if err := s.DeleteWhitelist(t.Context(), "a", id, meta); err != nil {
+				t.Error(err)
+			}
+		}
+		if err := s.DeleteOverride(t.Context(), "a", "x", engine.ModeForceAuto, meta); err != nil {
+			t.Error(err)
+		}
+		if got := unsound(t, reg); got["whitelist"] != 0 || got["override"] != 0 {
+			t.Errorf("counted %v after they were removed", got)
+		}
+	})
 }

@@ -15,21 +15,29 @@ import (
 
 const entryColumns = `tenant_id, id, action_type, constraints, expires_at, reason, notify, set_by, set_at`
 
-func scanWhitelist(scan func(...any) error) (*engine.WhitelistEntry, error) {
+// scanWhitelist reads an entry. fault says why a row cannot be read as what it
+// must be; the entry then shows as one that was never in force, so that it can
+// be seen and removed.
+func scanWhitelist(scan func(...any) error) (_ *engine.WhitelistEntry, fault, err error) {
 	var w engine.WhitelistEntry
 	var constraints, notify string
-	var expires, set stamp
+	var expires expiry
+	var set looseStamp
 	if err := scan(&w.TenantID, &w.ID, &w.ActionType, &constraints, &expires, &w.Reason, &notify, &w.SetBy, &set); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	w.Constraints, w.ExpiresAt, w.SetAt = []byte(constraints), time.Time(expires), time.Time(set)
+	w.Constraints, w.ExpiresAt, w.SetAt = []byte(constraints), expires.at, time.Time(set)
+	fault = expires.fault
 	if err := json.Unmarshal([]byte(notify), &w.Notify); err != nil {
-		return nil, fmt.Errorf("whitelist entry %s: notify: %w", w.ID, err)
+		w.Notify, fault = nil, errors.Join(fault, fmt.Errorf("notify: %w", err))
+	}
+	if fault != nil {
+		w.ExpiresAt = time.Time{}
 	}
 	if len(w.Notify) == 0 {
 		w.Notify = nil
 	}
-	return &w, nil
+	return &w, fault, nil
 }
 
 // Whitelist returns the tenant's entries ordered by id, expired ones too: of
@@ -43,7 +51,7 @@ func (s *Store) Whitelist(ctx context.Context, tenant, actionType, afterID strin
 	defer rows.Close()
 	list := []*engine.WhitelistEntry{}
 	for rows.Next() {
-		w, err := scanWhitelist(rows.Scan)
+		w, _, err := scanWhitelist(rows.Scan)
 		if err != nil {
 			return nil, s.cannotRead("the whitelist", err)
 		}
@@ -89,7 +97,7 @@ func (s *Store) AddWhitelist(ctx context.Context, w engine.WhitelistEntry, meta 
 // none stood.
 func (s *Store) DeleteWhitelist(ctx context.Context, tenant, id string, meta engine.ChangeMeta) error {
 	return s.change(ctx, tenant, engine.KindWhitelistRemove, meta, func(c *changer) (any, any, error) {
-		w, err := scanWhitelist(c.row(`SELECT `+entryColumns+` FROM whitelist_entry WHERE tenant_id = $1 AND id = $2`, tenant, id).Scan)
+		w, _, err := scanWhitelist(c.row(`SELECT `+entryColumns+` FROM whitelist_entry WHERE tenant_id = $1 AND id = $2`, tenant, id).Scan)
 		if errors.Is(err, sql.ErrNoRows) {
 			return nil, nil, fmt.Errorf("whitelist entry %s: %w", id, engine.ErrNotFound)
 		}

@@ -25,7 +25,7 @@ CREATE TABLE action_override (
     action_type TEXT NOT NULL, -- The action type.
     mode TEXT NOT NULL CHECK (mode IN ('block', 'require_approval', 'force_auto')), -- block, require_approval or force_auto.
     constraints TEXT NOT NULL CHECK (json_valid(constraints)), -- Where it applies; the exact bytes that the policy sees.
-    expires_at TEXT, -- In force while now is before; NULL: always.
+    expires_at TEXT CHECK (expires_at IS NULL OR (expires_at GLOB '????-??-??T??:??:??.???Z' AND julianday(expires_at) IS NOT NULL)), -- In force while now is before; NULL: always.
     reason TEXT NOT NULL, -- Why, for a person.
     set_by TEXT NOT NULL, -- Name of the credential that set it.
     set_at TEXT NOT NULL, -- When it was set.
@@ -38,9 +38,9 @@ CREATE TABLE whitelist_entry (
     id TEXT NOT NULL CHECK (id <> ''), -- UUIDv7, made when the entry was added.
     action_type TEXT NOT NULL, -- The action type.
     constraints TEXT NOT NULL CHECK (json_valid(constraints)), -- Where it applies; the exact bytes that the policy sees.
-    expires_at TEXT NOT NULL, -- In force while now is before.
+    expires_at TEXT NOT NULL CHECK (expires_at GLOB '????-??-??T??:??:??.???Z' AND julianday(expires_at) IS NOT NULL), -- In force while now is before.
     reason TEXT NOT NULL, -- Why, for a person.
-    notify TEXT NOT NULL CHECK (json_valid(notify)), -- Array of where each use is announced.
+    notify TEXT NOT NULL CHECK (json_valid(notify) AND json_type(notify) = 'array'), -- Array of where each use is announced.
     set_by TEXT NOT NULL, -- Name of the credential that added it.
     set_at TEXT NOT NULL, -- When it was added.
     PRIMARY KEY (tenant_id, id)
