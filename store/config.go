@@ -73,6 +73,9 @@ func (s *Store) Config(ctx context.Context, tenant string) (engine.Config, error
 	}
 	defer tx.Rollback()
 	c, err := readConfig(ctx, s.db.text, tx, tenant)
+	if s.matchesNothing(err) {
+		return engine.Config{TenantID: tenant}, nil
+	}
 	if err != nil {
 		return engine.Config{}, s.cannotRead("the configuration", err)
 	}

@@ -23,6 +23,9 @@ func (s *Store) History(ctx context.Context, tenant string, q engine.HistoryQuer
 	}
 	query := f.sql(`SELECT tenant_id, epoch, kind, before, after, actor, reason, at FROM config_change`, `ORDER BY epoch LIMIT ?`, q.Limit)
 	rows, err := s.db.reads().QueryContext(ctx, s.db.text(query), f.args...)
+	if s.matchesNothing(err) {
+		return []engine.Change{}, nil
+	}
 	if err != nil {
 		return nil, s.cannotRead("the history", err)
 	}
@@ -45,12 +48,26 @@ func (s *Store) History(ctx context.Context, tenant string, q engine.HistoryQuer
 }
 
 // ceilTime writes t for a comparison with stored times, which are whole
-// milliseconds: the first that is not before t.
+// milliseconds: the first that is not before t. All stored times are in the
+// years 1 to 9999, which both databases can read and sort; t is moved there.
 func ceilTime(t time.Time) string {
+	t = t.UTC()
 	if cut := t.Truncate(time.Millisecond); cut.Before(t) {
 		t = cut.Add(time.Millisecond)
 	}
+	switch {
+	case t.Year() < 1:
+		t = time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC)
+	case t.Year() > 9999:
+		t = time.Date(9999, 12, 31, 23, 59, 59, 999e6, time.UTC)
+	}
 	return engine.FormatTime(t)
+}
+
+// matchesNothing reports whether a query failed because the database cannot
+// even hold a value in it, such as text with a NUL: then no row has it.
+func (s *Store) matchesNothing(err error) bool {
+	return err != nil && s.db.classify(err) == failedRow
 }
 
 // filter gathers the conditions of a query with their values.

@@ -37,7 +37,7 @@ func (s *Store) oneEntry(ctx context.Context, where, tenant string, value any) (
 		(SELECT p.parameters FROM decision_parameters p WHERE p.decision_id = remediation_gate_log.decision_id)
 		FROM remediation_gate_log WHERE tenant_id = $1 AND `+where), tenant, value)
 	e, err := scanEntry(row.Scan, &parameters)
-	if errors.Is(err, sql.ErrNoRows) {
+	if errors.Is(err, sql.ErrNoRows) || s.matchesNothing(err) {
 		return nil, fmt.Errorf("decision: %w", engine.ErrNotFound)
 	}
 	if err != nil {
@@ -80,6 +80,9 @@ func (s *Store) Entries(ctx context.Context, tenant string, q engine.LogQuery) (
 
 func (s *Store) lastSeq(ctx context.Context, tenant string) (seq int64, err error) {
 	err = s.db.reads().QueryRowContext(ctx, s.db.text(`SELECT coalesce(max(log_seq), 0) FROM tenant_head WHERE tenant_id = $1`), tenant).Scan(&seq)
+	if s.matchesNothing(err) {
+		return 0, nil
+	}
 	if err != nil {
 		return 0, s.cannotRead("the gate log", err)
 	}
@@ -109,6 +112,9 @@ func (s *Store) entriesWithin(ctx context.Context, tenant string, q engine.LogQu
 	}
 	query := f.sql(`SELECT `+logColumnList+` FROM remediation_gate_log`, `ORDER BY log_seq DESC LIMIT ?`, limit)
 	rows, err := s.db.reads().QueryContext(ctx, s.db.text(query), f.args...)
+	if s.matchesNothing(err) {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, s.cannotRead("the gate log", err)
 	}

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -64,6 +65,57 @@ func TestEntriesAndSummary(t *testing.T) {
 		})
 		if err != nil || fmt.Sprint(sum) != want {
 			t.Errorf("got %v %v\nwant %s", sum, err, want)
+		}
+	})
+}
+
+// TestReadsOfWhatCannotBe: a bound or a text that a database cannot hold finds
+// what it would find if it could, on either.
+func TestReadsOfWhatCannotBe(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, open storetest.OpenFunc) {
+		s := open()
+		if _, err := s.SetStopped(t.Context(), "acme", true, meta); err != nil {
+			t.Fatal(err)
+		}
+		if r := s.Append(t.Context(), []*engine.Entry{storetest.Entry("acme", 1)})[0]; r.Err != nil {
+			t.Fatal(r.Err)
+		}
+		counts := func(tenant string, from, to time.Time, action string) [3]int {
+			t.Helper()
+			h, err1 := s.History(t.Context(), tenant, engine.HistoryQuery{From: from, To: to})
+			e, err2 := s.Entries(t.Context(), tenant, engine.LogQuery{From: from, To: to, ActionType: action})
+			r, err3 := s.Summary(t.Context(), tenant, from, to)
+			if err := errors.Join(err1, err2, err3); err != nil {
+				t.Errorf("%v to %v: %v", from, to, err)
+			}
+			return [3]int{len(h), len(e), len(r)}
+		}
+		early, late := time.Date(0, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(12026, 1, 1, 0, 0, 0, 0, time.UTC)
+		before, all := time.Date(-6000, 1, 1, 0, 0, 0, 0, time.UTC), [3]int{1, 1, 1}
+		for _, c := range []struct {
+			from, to time.Time
+			want     [3]int
+		}{
+			{early, late, all}, {before, late, all}, {late, late, [3]int{}}, {early, early, [3]int{}},
+			{time.Date(9999, 12, 31, 23, 59, 59, 999_999_999, time.UTC), late, [3]int{}},
+		} {
+			if got := counts("acme", c.from, c.to, ""); got != c.want {
+				t.Errorf("%v to %v: %v, want %v", c.from, c.to, got, c.want)
+			}
+		}
+		for _, text := range []string{"a\x00b", "\xff"} {
+			if got := counts(text, time.Time{}, time.Time{}, ""); got != [3]int{} {
+				t.Errorf("tenant %q: %v", text, got)
+			}
+			if got := counts("acme", time.Time{}, time.Time{}, text); got != [3]int{1, 0, 1} {
+				t.Errorf("action %q: %v", text, got)
+			}
+			if c, err := s.Config(t.Context(), text); err != nil || c.Epoch != 0 {
+				t.Errorf("%+v %v", c, err)
+			}
+			if w, err := s.Whitelist(t.Context(), "acme", text, "", 1); err != nil || len(w) != 0 {
+				t.Errorf("%+v %v", w, err)
+			}
 		}
 	})
 }

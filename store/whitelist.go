@@ -45,6 +45,9 @@ func scanWhitelist(scan func(...any) error) (_ *engine.WhitelistEntry, fault, er
 func (s *Store) Whitelist(ctx context.Context, tenant, actionType, afterID string, limit int) ([]*engine.WhitelistEntry, error) {
 	rows, err := s.db.reads().QueryContext(ctx, s.db.text(`SELECT `+entryColumns+` FROM whitelist_entry
 		WHERE tenant_id = $1 AND ($2 = '' OR action_type = $2) AND id > $3 ORDER BY id LIMIT $4`), tenant, actionType, afterID, limit)
+	if s.matchesNothing(err) {
+		return []*engine.WhitelistEntry{}, nil
+	}
 	if err != nil {
 		return nil, s.cannotRead("the whitelist", err)
 	}
