@@ -389,3 +389,26 @@ func TestPatience(t *testing.T) {
 	})
 	storetest.CheckLog(t, url, nil)
 }
+
+// TestHealthOfAFrozenServer: nobody waits for it.
+func TestHealthOfAFrozenServer(t *testing.T) {
+	c := storetest.NewCluster(t)
+	s := storetest.Open(t, c.Database(t))
+	if !s.Health(t.Context()).Writable {
+		t.Fatal("not writable at the start")
+	}
+	thaw := c.Freeze(t)
+	var wg sync.WaitGroup
+	for range 40 { // more than there are connections
+		wg.Go(func() {
+			started := time.Now()
+			h := s.Health(t.Context())
+			if took := time.Since(started); h.Writable || took > time.Second {
+				t.Errorf("writable %v after %v", h.Writable, took)
+			}
+		})
+	}
+	wg.Wait()
+	thaw()
+	eventually(t, "writable again", func() bool { return s.Health(t.Context()).Writable })
+}

@@ -313,3 +313,34 @@ func (c *Cluster) Exec(t testing.TB, query string) {
 		t.Fatalf("%s: %v", query, err)
 	}
 }
+
+// Freeze stops every process of the server where it stands, as a host that
+// hangs would, until thaw is called. The test thaws at its end at the latest.
+func (c *Cluster) Freeze(t testing.TB) (thaw func()) {
+	t.Helper()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	pids := []int{c.server.Process.Pid} // first, so that it makes no more
+	if err := syscall.Kill(pids[0], syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	thaw = sync.OnceFunc(func() {
+		for _, pid := range pids {
+			syscall.Kill(pid, syscall.SIGCONT)
+		}
+	})
+	t.Cleanup(thaw)
+	out, err := exec.Command("ps", "-o", "pid=", "--ppid", strconv.Itoa(pids[0])).Output()
+	if err != nil {
+		t.Fatalf("list the server's processes: %v", err)
+	}
+	for _, field := range strings.Fields(string(out)) {
+		pid, err := strconv.Atoi(field)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pids = append(pids, pid)
+		syscall.Kill(pid, syscall.SIGSTOP)
+	}
+	return thaw
+}
