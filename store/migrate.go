@@ -25,7 +25,7 @@ const writerRole = "tiergate_writer"
 // waits for the other.
 func Migrate(ctx context.Context, ownerURL string) error {
 	if !isPostgresURL(ownerURL) {
-		return fmt.Errorf("migrate needs a PostgreSQL URL (postgres://…); an SQLite file is migrated when it is opened")
+		return badURL("migrate needs a PostgreSQL URL (postgres://…); an SQLite file is migrated when it is opened")
 	}
 	u, err := parseURL(ownerURL)
 	if err != nil {
@@ -53,9 +53,33 @@ func migratePostgres(ctx context.Context, db *sql.DB, where string) error {
 		return err
 	}
 	if _, err := p.Up(ctx); err != nil {
-		return fmt.Errorf("migrate %s: %w", where, err)
+		return fmt.Errorf("migrate %s: %w%s", where, err, roleAdvice(ctx, db, err))
 	}
 	return nil
+}
+
+// roleAdvice says what to do when a migration failed because its role may
+// neither make tiergate_writer nor become a member of it.
+func roleAdvice(ctx context.Context, db *sql.DB, err error) string {
+	if !isDenied(err) {
+		return ""
+	}
+	var owner string
+	var exists, member bool
+	if db.QueryRowContext(ctx, `SELECT quote_ident(current_user), count(*) > 0, coalesce(bool_or(pg_has_role(current_user, oid, 'MEMBER')), false)
+		FROM pg_roles WHERE rolname = $1`, writerRole).Scan(&owner, &exists, &member) != nil || member {
+		return ""
+	}
+	if exists {
+		return fmt.Sprintf(". The role %[1]s is there already, as it belongs to the whole server, and %[2]s is no member of it and may not grant it. Have a superuser run `GRANT %[1]s TO %[2]s`, then migrate again", writerRole, owner)
+	}
+	return fmt.Sprintf(". The role %[1]s is missing, and %[2]s may not make roles. Have a superuser run `CREATE ROLE %[1]s NOLOGIN; GRANT %[1]s TO %[2]s`, then migrate again", writerRole, owner)
+}
+
+// isDenied reports whether the database said insufficient_privilege.
+func isDenied(err error) bool {
+	var fault *pq.Error
+	return errors.As(err, &fault) && fault.Code == "42501"
 }
 
 func provider(dialect goose.Dialect, db *sql.DB, dir string, opts ...goose.ProviderOption) (*goose.Provider, error) {
@@ -93,9 +117,16 @@ func checkVersion(ctx context.Context, db *sql.DB, where string) error {
 	want := p.ListSources()[len(p.ListSources())-1].Version
 	var have int64
 	err = db.QueryRowContext(ctx, `SELECT coalesce(max(version_id), 0) FROM goose_db_version WHERE is_applied`).Scan(&have)
+	if isDenied(err) {
+		var role string
+		if err := db.QueryRowContext(ctx, `SELECT quote_ident(current_user)`).Scan(&role); err != nil {
+			return fmt.Errorf("read the version of the tables in %s: %w", where, err)
+		}
+		return fmt.Errorf("the role %[2]s of this URL may not read the tables in %[1]s: run `GRANT %[3]s TO %[2]s` there as a superuser or as whoever may grant %[3]s, and see that %[2]s is INHERIT", where, role, writerRole)
+	}
 	var fault *pq.Error
-	if errors.As(err, &fault) && (fault.Code == "42P01" || fault.Code == "42501") {
-		have, err = 0, nil // no such table, or no right to read it
+	if errors.As(err, &fault) && fault.Code == "42P01" {
+		have, err = 0, nil // no such table
 	}
 	if err != nil {
 		return fmt.Errorf("read the version of the tables in %s: %w", where, err)

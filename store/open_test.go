@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -215,4 +217,89 @@ func unsound(t *testing.T, reg *prometheus.Registry) map[string]float64 {
 		}
 	}
 	return got
+}
+
+// TestErrURL is for who wrote the URL, not for who runs the database.
+func TestErrURL(t *testing.T) {
+	for url, want := range map[string]bool{
+		"": true, "x": true, "mysql://h/d": true, "sqlite:": true, "sqlite::memory:": true, "postgres://h:p%@x/y": true,
+		"postgres://h/d?sslmode=nonsense": true, "postgres://h/d?a=%zz": true,
+		"sqlite:/nonexistent/dir/x.db": false, "postgres://gate@127.0.0.1:1/gate": false,
+	} {
+		s, err := store.Open(t.Context(), store.Options{URL: url})
+		if err == nil {
+			s.Close(t.Context())
+		}
+		if errors.Is(err, store.ErrURL) != want || err == nil {
+			t.Errorf("%s: %v", url, err)
+		}
+	}
+	if err := store.Migrate(t.Context(), "sqlite:x.db"); !errors.Is(err, store.ErrURL) {
+		t.Error(err)
+	}
+}
+
+// TestNotSQLite: a wrong file is left alone, and what is beside it, too.
+func TestNotSQLite(t *testing.T) {
+	dir := t.TempDir()
+	for _, text := range []string{"x", "a text that is longer than the magic of SQLite"} {
+		path := filepath.Join(dir, "notes.txt")
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := store.Open(t.Context(), store.Options{URL: "sqlite:" + path}); err == nil || !strings.Contains(err.Error(), "not a SQLite database") || !strings.Contains(err.Error(), path) {
+			t.Errorf("%v", err)
+		}
+		if got, err := os.ReadFile(path); err != nil || string(got) != text {
+			t.Errorf("the file now: %q %v", got, err)
+		}
+	}
+	if files, err := os.ReadDir(dir); err != nil || len(files) != 1 {
+		t.Errorf("left behind: %v %v", files, err)
+	}
+	empty := filepath.Join(dir, "empty.db")
+	if err := os.WriteFile(empty, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	storetest.Open(t, "sqlite:"+empty)
+}
+
+// TestRolesThatMayNot: what is missing is named with the words that give it.
+func TestRolesThatMayNot(t *testing.T) {
+	c := storetest.NewCluster(t)
+	as := func(owner, role string) string {
+		u, err := url.Parse(owner)
+		if err != nil {
+			t.Fatal(err)
+		}
+		u.User = url.UserPassword(role, "p")
+		return u.String()
+	}
+	owned := c.Database(t)
+	u, _ := url.Parse(owned)
+	c.Exec(t, `CREATE ROLE keeper LOGIN PASSWORD 'p'`)
+	c.Exec(t, `CREATE ROLE "St ranger" LOGIN PASSWORD 'p'`)
+	c.Exec(t, `ALTER DATABASE `+strings.TrimPrefix(u.Path, "/")+` OWNER TO keeper`)
+	if _, err := storetest.DB(t, owned).Exec(`ALTER SCHEMA public OWNER TO keeper`); err != nil {
+		t.Fatal(err)
+	}
+	says := func(err error, want string) {
+		t.Helper()
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v\nwant %s", err, want)
+		}
+	}
+	says(store.Migrate(t.Context(), as(owned, "keeper")), "`CREATE ROLE tiergate_writer NOLOGIN; GRANT tiergate_writer TO keeper`")
+	first := c.Database(t)
+	if err := store.Migrate(t.Context(), first); err != nil {
+		t.Fatal(err)
+	}
+	says(store.Migrate(t.Context(), as(owned, "keeper")), "`GRANT tiergate_writer TO keeper`")
+	_, err := store.Open(t.Context(), store.Options{URL: as(first, "St ranger")})
+	says(err, "`GRANT tiergate_writer TO \"St ranger\"`")
+	c.Exec(t, `GRANT tiergate_writer TO keeper, "St ranger"`)
+	if err := store.Migrate(t.Context(), as(owned, "keeper")); err != nil {
+		t.Error(err)
+	}
+	storetest.Open(t, as(first, "St ranger"))
 }

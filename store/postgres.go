@@ -103,7 +103,7 @@ func (p *postgres) open(u *url.URL) (*sql.DB, error) {
 func newConnector(u *url.URL, dialer pq.Dialer) (*pq.Connector, error) {
 	c, err := pq.NewConnector(u.String())
 	if err != nil {
-		return nil, fmt.Errorf("the database URL for %s is not usable: %w", place(u), err)
+		return nil, badURL("the database URL for %s is not usable: %w", place(u), err)
 	}
 	if dialer != nil {
 		c.Dialer(dialer)

@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"log/slog"
 	"net/url"
 	"os"
@@ -30,11 +32,14 @@ type sqliteDB struct {
 func openSQLite(ctx context.Context, path, pragma string) (*sqliteDB, error) {
 	path = strings.TrimPrefix(path, "//")
 	if path == "" || strings.HasPrefix(path, ":memory:") {
-		return nil, errors.New("sqlite: wants a file, for example sqlite:tiergate.db: what is kept in memory only is no evidence")
+		return nil, badURL("sqlite: wants a file, for example sqlite:tiergate.db: what is kept in memory only is no evidence")
 	}
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return nil, fmt.Errorf("sqlite file: %w", err)
+	}
+	if err := mayBeSQLite(path); err != nil {
+		return nil, fmt.Errorf("open the SQLite file %s: %w", path, err)
 	}
 	lock, err := lockFile(path + ".lock")
 	if err != nil {
@@ -46,6 +51,37 @@ func openSQLite(ctx context.Context, path, pragma string) (*sqliteDB, error) {
 		return nil, fmt.Errorf("open the SQLite file %s: %w", path, err)
 	}
 	return s, nil
+}
+
+// mayBeSQLite refuses a file that is something else, before anything is put
+// beside it. A missing or an empty one is a database to be.
+func mayBeSQLite(path string) error {
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if !info.Mode().IsRegular() {
+		return errors.New("it is no regular file")
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	const magic = "SQLite format 3\x00"
+	head := make([]byte, len(magic))
+	switch n, err := io.ReadFull(f, head); {
+	case err == io.EOF:
+		return nil
+	case err != nil && err != io.ErrUnexpectedEOF:
+		return err
+	case string(head[:n]) != magic:
+		return errors.New("it is not a SQLite database; name another file")
+	}
+	return nil
 }
 
 // lockFile takes a lock that ends with the process, however it ends. The file

@@ -124,7 +124,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 	case isPostgresURL(opts.URL):
 		s.db, s.warning, err = openPostgres(ctx, opts)
 	default:
-		err = fmt.Errorf("the database URL must start with postgres:// or sqlite: — for example sqlite:tiergate.db")
+		err = badURL("the database URL must start with postgres:// or sqlite: — for example sqlite:tiergate.db")
 	}
 	if err != nil {
 		return nil, err

@@ -1,11 +1,23 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
 	"strings"
 )
+
+// ErrURL is wrapped by every error about a database URL that cannot be one,
+// wherever it points: what it says must be changed by whoever wrote it.
+var ErrURL = errors.New("the database URL is not usable")
+
+// urlError is an ErrURL in words of its own.
+type urlError struct{ error }
+
+func (e urlError) Unwrap() []error { return []error{ErrURL, e.error} }
+
+func badURL(format string, args ...any) error { return urlError{fmt.Errorf(format, args...)} }
 
 func isPostgresURL(s string) bool {
 	return strings.HasPrefix(s, "postgres://") || strings.HasPrefix(s, "postgresql://")
@@ -17,11 +29,11 @@ func parseURL(raw string) (*url.URL, error) {
 	u, err := url.Parse(raw)
 	if err != nil {
 		// Even the reason may quote a part of the password.
-		return nil, fmt.Errorf("the database URL cannot be read: want postgres://user:password@host:port/database, with special characters percent-encoded")
+		return nil, badURL("the database URL cannot be read: want postgres://user:password@host:port/database, with special characters percent-encoded")
 	}
 	q, err := url.ParseQuery(u.RawQuery)
 	if err != nil {
-		return nil, fmt.Errorf("the database URL's options cannot be read: want ?name=value&name=value, percent-encoded")
+		return nil, badURL("the database URL's options cannot be read: want ?name=value&name=value, percent-encoded")
 	}
 	if q.Get("sslmode") == "" {
 		mode := "disable"
