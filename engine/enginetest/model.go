@@ -8,6 +8,8 @@ import (
 	"encoding/json"
 	"math/big"
 	"net/netip"
+	"regexp"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -303,11 +305,18 @@ func overlap(a, b netip.Prefix) bool {
 	return a.Overlaps(b)
 }
 
+// shape is RFC 3339 with Z; whether the day exists, time.Date says.
+var shape = regexp.MustCompile(`^(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?Z$`)
+
 func when(v any) (time.Time, bool) {
-	s, ok := v.(string)
-	if !ok || !strings.HasSuffix(s, "Z") || strings.Contains(s, ",") || len(s) < 20 || s[10] != 'T' || len(s) > 30 {
+	s, _ := v.(string)
+	m := shape.FindStringSubmatch(s)
+	if m == nil {
 		return time.Time{}, false
 	}
-	t, err := time.Parse(time.RFC3339Nano, s)
-	return t, err == nil
+	n := func(i int) int { x, _ := strconv.Atoi(m[i]); return x }
+	nanos, _ := strconv.Atoi((m[7] + "000000000")[:9])
+	t := time.Date(n(1), time.Month(n(2)), n(3), n(4), n(5), n(6), nanos, time.UTC)
+	exists := t.Month() == time.Month(n(2)) && t.Day() == n(3) && n(4) < 24 && n(5) < 60 && n(6) < 60
+	return t, exists && n(2) >= 1
 }
