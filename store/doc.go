@@ -30,5 +30,6 @@
 //
 // The two databases share every line but the ones in postgres.go, sqlite.go and
 // the append's statements. What the database itself refuses, whoever asks:
-// UPDATE, DELETE and TRUNCATE on the log, and an auto row with CRITICAL.
+// UPDATE, DELETE, TRUNCATE and REPLACE on the log, an auto row with CRITICAL,
+// and a head that goes back.
 package store

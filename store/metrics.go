@@ -36,7 +36,7 @@ func newMetrics(s *Store, r prometheus.Registerer) (*metrics, error) {
 			Name: "tiergate_config_changes_applied_total", Help: "Changes of configuration taken over into memory.",
 		}),
 	}
-	const unsound = "Stored whitelist entries and overrides with a constraint that would be refused today."
+	const unsound = "Stored whitelist entries and overrides that cannot be read or have a constraint that would be refused today."
 	m.all = []prometheus.Collector{
 		m.rows, m.seconds, m.failed, m.applied,
 		gauge("tiergate_append_queue_length", "Entries that wait for a transaction.", nil, func() float64 { return float64(s.queue.length()) }),
