@@ -24,7 +24,7 @@ func migrateCommand() *cobra.Command {
 				return usageError{errors.New("give --database-url postgres://OWNER@HOST/DATABASE")}
 			}
 			if err := store.Migrate(cmd.Context(), url); err != nil {
-				return err
+				return storeError(err)
 			}
 			fmt.Fprintln(cmd.ErrOrStderr(), "the tables are up to date; let the gate's own role be a member of tiergate_writer: GRANT tiergate_writer TO <role>")
 			return nil

@@ -98,7 +98,7 @@ func serve(cmd *cobra.Command, f serveFlags) (err error) {
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	s, err := store.Open(ctx, store.Options{URL: f.databaseURL, Logger: logger, Registerer: registry})
 	if err != nil {
-		return err
+		return storeError(err)
 	}
 	defer func() {
 		// The log closes last, when no request can be answered any more.
@@ -157,6 +157,14 @@ try it:
     -d '{"action_type": "isolate_host", "target": "host:wks-042", "confidence": 0.97}'
 
 `
+
+// storeError makes an unusable URL a usage error.
+func storeError(err error) error {
+	if errors.Is(err, store.ErrURL) {
+		return usageError{err}
+	}
+	return err
+}
 
 func (f serveFlags) loadTokens() (*server.Tokens, error) {
 	switch {
