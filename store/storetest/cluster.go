@@ -344,3 +344,16 @@ func (c *Cluster) Freeze(t testing.TB) (thaw func()) {
 	}
 	return thaw
 }
+
+// Own gives files to the operating system's user that the server runs as.
+func (c *Cluster) Own(paths ...string) error {
+	if c.cred == nil {
+		return nil
+	}
+	for _, p := range paths {
+		if err := os.Chown(p, int(c.cred.Uid), int(c.cred.Gid)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
