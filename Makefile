@@ -54,8 +54,9 @@ fuzz: ## run every fuzz target for FUZZTIME each
 bench: packages build ## measure, and print the tables of docs/performance.md
 	cd bench && $(GO) run . -benchtime $(BENCHTIME)
 
-soak: packages build ## kill -9 and race tests for SOAKTIME
-	TIERGATE_SOAK=$(SOAKTIME) $(GO) test -count=1 -timeout 30m -run 'Soak' ./...
+soak: packages build ## kill -9 under load: the gate for SOAKTIME on each database, the store for 20 rounds
+	TIERGATE_SOAK=$(SOAKTIME) $(GO) test -count=1 -timeout 30m -run 'Soak' ./cmd/...
+	TIERGATE_KILL_ROUNDS=20 $(GO) test -count=1 -timeout 30m -run 'KillUnderLoad' ./store
 
 bundle: build ## build the shipped policy into build/bundle.tar.gz
 	@mkdir -p build && bin/tiergate bundle build -o build/bundle.tar.gz policies
