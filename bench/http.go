@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 
-	"github.com/tiergate/tiergate/engine/enginetest"
+	"github.com/tiergate/tiergate/engine/model"
 	"github.com/tiergate/tiergate/store/storetest"
 )
 
@@ -113,7 +113,7 @@ func checkAnswers(v server) error {
 		if err := json.Unmarshal(text, &got); err != nil {
 			return err
 		}
-		if want := enginetest.Model(doc).Rule; got.Rule+got.Result.Rule != want {
+		if want := model.Decide(doc).Rule; got.Rule+got.Result.Rule != want {
 			return fmt.Errorf("the model says %s of %s, the server %s", want, doc, text)
 		}
 	}

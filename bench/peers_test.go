@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"github.com/tiergate/tiergate/bench/peers"
-	"github.com/tiergate/tiergate/engine/enginetest"
+	"github.com/tiergate/tiergate/engine/model"
 )
 
 // Every peer agrees with the model on the whole corpus, for the part of the
@@ -22,7 +22,7 @@ func TestPeersAgree(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				want := enginetest.Model(doc)
+				want := model.Decide(doc)
 				got, err := ask()
 				if err != nil || got.Decision != want.Decision || got.Rule != want.Rule ||
 					(got.Applied != nil && !slices.Equal(got.Applied, append([]string{}, want.Applied...))) {

@@ -8,6 +8,7 @@ import (
 	"github.com/tiergate/tiergate/bundles"
 	"github.com/tiergate/tiergate/engine"
 	"github.com/tiergate/tiergate/engine/enginetest"
+	"github.com/tiergate/tiergate/engine/model"
 	"github.com/tiergate/tiergate/policies"
 )
 
@@ -33,7 +34,7 @@ func compareWithModel(tb testing.TB, p *engine.Policy, doc []byte) string {
 	if err != nil {
 		tb.Fatalf("no verdict: %v\n%s", err, doc)
 	}
-	want := enginetest.Model(doc)
+	want := model.Decide(doc)
 	if v.Decision.String() != want.Decision || v.Rule != want.Rule || !slices.Equal(v.OverridesApplied, want.Applied) {
 		tb.Fatalf("policy: %s by %s %v\n model: %s by %s %v\n%s", v.Decision, v.Rule, v.OverridesApplied, want.Decision, want.Rule, want.Applied, doc)
 	}

@@ -1,3 +1,5 @@
+// Package enginetest makes input documents for tests: random ones with many values at the boundaries, and the corpus that
+// engines are compared on.
 package enginetest
 
 import (

@@ -1,7 +1,9 @@
-// Package enginetest holds an independent model of the decision tree, written
-// from DESIGN in plain Go, and inputs to compare it with the policy. Two people
-// who read the same page and wrote it down differently should agree.
-package enginetest
+// Package model is an independent reading of the design in plain Go: the
+// decision tree and what "in force" means, written without a look at the Rego.
+// Two people who read the same page and wrote it down differently should agree,
+// so tests compare the policy with it, and a review judges by it whether an
+// override or whitelist entry is in force. It never decides for the gate.
+package model
 
 import (
 	"bytes"
@@ -37,27 +39,31 @@ func init() {
 	}
 }
 
-// Model decides one input document whose frame is right.
-func Model(doc []byte) Answer {
+// Decide answers one input document whose frame is right.
+func Decide(doc []byte) Answer { return Read(doc).decide() }
+
+// Read reads an input document whose frame is right; it panics on another.
+func Read(doc []byte) *Model {
 	dec := json.NewDecoder(bytes.NewReader(doc))
 	dec.UseNumber()
 	var in map[string]any
 	if err := dec.Decode(&in); err != nil {
 		panic(err)
 	}
-	m := model{in: in, request: in["request"].(map[string]any)}
+	m := &Model{in: in, request: in["request"].(map[string]any)}
 	m.target = m.request["target"].(string)
 	m.now, _ = when(in["now"])
-	return m.decide()
+	return m
 }
 
-type model struct {
+// Model is an input document as the design reads it.
+type Model struct {
 	in, request map[string]any
 	target      string
 	now         time.Time
 }
 
-func (m *model) decide() Answer {
+func (m *Model) decide() Answer {
 	tenant := m.in["tenant"].(map[string]any)
 	tier, _ := tenant["maturity_tier"].(json.Number).Int64()
 	radius, known := Radii[m.request["action_type"].(string)]
@@ -65,18 +71,18 @@ func (m *model) decide() Answer {
 		radius = "CRITICAL"
 	}
 	switch {
-	case m.override("block"):
+	case m.InForce("block"):
 		return Answer{"blocked", "block_override", []string{"block_override"}}
 	case tenant["stopped"] == true:
 		return Answer{"queued_approval", "stopped", nil}
 	case radius == "CRITICAL":
 		return Answer{"queued_approval", "critical_never_auto", nil}
-	case m.override("require_approval"):
+	case m.InForce("require_approval"):
 		return Answer{"queued_approval", "approval_override", []string{"require_approval_override"}}
-	case m.override("force_auto"):
+	case m.InForce("force_auto"):
 		return Answer{"auto", "force_auto_override", []string{"force_auto_override"}}
 	case radius == "HIGH" && tier == 4:
-		if id, ok := m.whitelisted(); ok {
+		if id, ok := m.Whitelisted(); ok {
 			return Answer{"auto", "whitelist_match", []string{"whitelist:" + id}}
 		}
 		return Answer{"queued_approval", "no_whitelist_match", nil}
@@ -86,7 +92,8 @@ func (m *model) decide() Answer {
 	return Answer{"queued_approval", "tier_requires_approval", nil}
 }
 
-func (m *model) override(mode string) bool {
+// InForce reports whether an override of that mode is in force.
+func (m *Model) InForce(mode string) bool {
 	list, _ := m.in["overrides"].([]any)
 	for _, x := range list {
 		o, ok := x.(map[string]any)
@@ -110,7 +117,8 @@ func (m *model) override(mode string) bool {
 	return false
 }
 
-func (m *model) whitelisted() (smallest string, found bool) {
+// Whitelisted returns the smallest id among the whitelist entries in force.
+func (m *Model) Whitelisted() (smallest string, found bool) {
 	list, _ := m.in["whitelist"].([]any)
 	for _, x := range list {
 		w, _ := x.(map[string]any)
@@ -133,7 +141,7 @@ func (m *model) whitelisted() (smallest string, found bool) {
 }
 
 // widens: every constraint is sound and met.
-func (m *model) widens(x any) bool {
+func (m *Model) widens(x any) bool {
 	c, ok := x.(map[string]any)
 	if !ok {
 		return false
@@ -180,7 +188,7 @@ func (m *model) widens(x any) bool {
 }
 
 // narrows: no constraint is sound and unmet.
-func (m *model) narrows(x any) bool {
+func (m *Model) narrows(x any) bool {
 	c, ok := x.(map[string]any)
 	if !ok {
 		return true
