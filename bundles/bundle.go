@@ -23,8 +23,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -34,9 +32,6 @@ import (
 	"github.com/open-policy-agent/opa/v1/bundle"
 	"github.com/open-policy-agent/opa/v1/format"
 )
-
-// MaxFileBytes bounds each file of a bundle; a larger one is refused.
-const MaxFileBytes = 16 << 20
 
 // semanticVersion is the grammar of semver.org, version 2.0.0.
 var semanticVersion = regexp.MustCompile(`^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)` +
@@ -57,49 +52,16 @@ type Bundle struct {
 	data      []byte            // RFC 8785
 }
 
-// Load reads a folder, or an archive made by `tiergate bundle build` or
-// `opa build`.
-func Load(path string) (*Bundle, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, fmt.Errorf("load bundle: %w", err)
+// parse makes a bundle of files that were read and, if asked for, verified.
+func parse(files []file) (*Bundle, error) {
+	files = slices.DeleteFunc(slices.Clone(files), func(f file) bool { return f.path == "/"+signaturesFile })
+	for _, f := range files {
+		if err := checkJSON(f); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+		}
 	}
-	if info.IsDir() {
-		return LoadFS(os.DirFS(path))
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("load bundle: %w", err)
-	}
-	defer f.Close()
-	b, err := read(bundle.NewReader(f))
-	if err != nil {
-		return nil, fmt.Errorf("load bundle %s: %w", path, err)
-	}
-	return b, nil
-}
-
-// LoadFS reads the folder at the root of fsys.
-func LoadFS(fsys fs.FS) (*Bundle, error) {
-	loader, err := bundle.NewFSLoader(fsys)
-	if err != nil {
-		return nil, fmt.Errorf("load bundle: %w", err)
-	}
-	// Go sources lie beside the Rego; test data of other tools does not count.
-	loader = loader.WithFilter(func(path string, info os.FileInfo, _ int) bool {
-		name := info.Name()
-		return !info.IsDir() && name != ".manifest" && name != "data.yaml" && name != "data.yml" &&
-			name != "data.json" && !strings.HasSuffix(name, ".rego")
-	})
-	b, err := read(bundle.NewCustomReader(loader))
-	if err != nil {
-		return nil, fmt.Errorf("load bundle: %w", err)
-	}
-	return b, nil
-}
-
-func read(r *bundle.Reader) (*Bundle, error) {
-	raw, err := r.WithProcessAnnotations(true).
+	raw, err := bundle.NewCustomReader(&memoryLoader{files: files}).
+		WithProcessAnnotations(true).
 		WithSkipBundleVerification(true).
 		WithSizeLimitBytes(MaxFileBytes).
 		WithRegoVersion(ast.RegoV1).
