@@ -30,7 +30,6 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/bundle"
-	"github.com/open-policy-agent/opa/v1/format"
 )
 
 // semanticVersion is the grammar of semver.org, version 2.0.0.
@@ -53,7 +52,13 @@ type Bundle struct {
 }
 
 // parse makes a bundle of files that were read and, if asked for, verified.
-func parse(files []file) (*Bundle, error) {
+func parse(files []file) (b *Bundle, err error) {
+	defer func() {
+		// Parser and formatter of OPA are large, and bundles come over the network.
+		if r := recover(); r != nil {
+			b, err = nil, fmt.Errorf("%w: reading it panicked: %v", ErrInvalid, r)
+		}
+	}()
 	files = slices.DeleteFunc(slices.Clone(files), func(f file) bool { return f.path == "/"+signaturesFile })
 	for _, f := range files {
 		if err := checkJSON(f); err != nil {
@@ -75,7 +80,7 @@ func parse(files []file) (*Bundle, error) {
 	if !semanticVersion.MatchString(raw.Manifest.Revision) {
 		return nil, fmt.Errorf("%w: revision %q in .manifest is no semantic version, such as 1.0.0", ErrInvalid, raw.Manifest.Revision)
 	}
-	b := &Bundle{
+	b = &Bundle{
 		Revision:  raw.Manifest.Revision,
 		Modules:   make(map[string]*ast.Module),
 		Data:      raw.Data,
@@ -90,9 +95,9 @@ func parse(files []file) (*Bundle, error) {
 			continue
 		}
 		path := "/" + strings.TrimPrefix(m.Path, "/")
-		text, err := format.SourceWithOpts(path, m.Raw, format.Opts{RegoVersion: ast.RegoV1})
+		text, err := formatModule(path, m)
 		if err != nil {
-			return nil, fmt.Errorf("%w: format %s: %w", ErrInvalid, path, err)
+			return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 		}
 		b.Modules[path] = m.Parsed
 		b.formatted[path] = text
