@@ -172,7 +172,7 @@ func (p *Policy) evaluatorsAgree(ctx context.Context, input ast.Value) error {
 	if err != nil {
 		return fmt.Errorf("topdown: %w", err)
 	}
-	got, err := p.plan.eval(ctx, input, cancel)
+	got, err := p.plan.eval(ctx, input, cancel, nil)
 	if err != nil {
 		return fmt.Errorf("plan: %w", err)
 	}

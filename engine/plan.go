@@ -60,8 +60,9 @@ type plan struct {
 
 const entrypoint = "gate/decision"
 
-// newPlan compiles the bundle's modules for the entrypoint.
-func newPlan(ctx context.Context, src PolicySource, data ast.Value) (*plan, error) {
+// newPlan compiles the bundle's modules for the entrypoint, with trace so that
+// every evaluation must be given a trace to tell what it reads.
+func newPlan(ctx context.Context, src PolicySource, data ast.Value, trace bool) (*plan, error) {
 	b := &bundle.Bundle{Manifest: bundle.Manifest{Roots: &[]string{""}}, Data: map[string]any{}}
 	for path, m := range src.Modules {
 		b.Modules = append(b.Modules, bundle.ModuleFile{URL: path, Path: path, RelativePath: path, Parsed: m.Copy(), Raw: []byte(m.String())})
@@ -78,7 +79,7 @@ func newPlan(ctx context.Context, src PolicySource, data ast.Value) (*plan, erro
 	if err := json.Unmarshal(c.Bundle().PlanModules[0].Raw, &policy); err != nil {
 		return nil, fmt.Errorf("plan: %w", err)
 	}
-	return compilePlan(&policy, ast.NewTerm(data))
+	return compilePlan(&policy, ast.NewTerm(data), trace)
 }
 
 // planner holds what compiling a plan needs to know.
@@ -86,10 +87,11 @@ type planner struct {
 	strings   []*ast.Term
 	text      []string
 	functions map[string]*function
+	trace     bool
 }
 
-func compilePlan(p *ir.Policy, data *ast.Term) (*plan, error) {
-	c := &planner{functions: map[string]*function{}}
+func compilePlan(p *ir.Policy, data *ast.Term, trace bool) (*plan, error) {
+	c := &planner{functions: map[string]*function{}, trace: trace}
 	for _, s := range p.Static.Strings {
 		c.strings = append(c.strings, ast.StringTerm(s.Value))
 		c.text = append(c.text, s.Value)
@@ -152,6 +154,9 @@ func (w *writer) block(b *ir.Block) ([]step, error) {
 		f, err := w.statement(s)
 		if err != nil {
 			return nil, err
+		}
+		if w.trace {
+			f = w.traced(s, f)
 		}
 		if f != nil {
 			steps = append(steps, f)

@@ -143,7 +143,7 @@ func TestStatements(t *testing.T) {
 			}
 			continue
 		}
-		got, gotErr := p.plan.eval(t.Context(), input.Value, topdown.NewCancel())
+		got, gotErr := p.plan.eval(t.Context(), input.Value, topdown.NewCancel(), nil)
 		switch {
 		case (wantErr == nil) != (gotErr == nil):
 			t.Errorf("%s: the plan says %v (%v), topdown %v (%v)", rego, got, gotErr, want, wantErr)

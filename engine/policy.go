@@ -55,15 +55,25 @@ var resultVar = ast.Var("verdict")
 // builtin outside the allowlist, or gives no usable verdict for any of them is
 // refused.
 func NewPolicy(ctx context.Context, src PolicySource) (*Policy, error) {
+	p, err := CompilePolicy(ctx, src)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.tryOut(ctx); err != nil {
+		return nil, fmt.Errorf("policy %s is refused: %w", src.ID.BundleHash, err)
+	}
+	return p, nil
+}
+
+// CompilePolicy is NewPolicy without the tries: for looking at what a bundle
+// decides, wrong as that may be. The guards hold all the same.
+func CompilePolicy(ctx context.Context, src PolicySource) (*Policy, error) {
 	p, err := newPolicy(ctx, src)
 	if err != nil {
 		return nil, err
 	}
 	if err := p.loadActions(src.Data); err != nil {
 		return nil, fmt.Errorf("policy %s: %w", src.ID.BundleHash, err)
-	}
-	if err := p.tryOut(ctx); err != nil {
-		return nil, fmt.Errorf("policy %s is refused: %w", src.ID.BundleHash, err)
 	}
 	return p, nil
 }
@@ -101,7 +111,7 @@ func newPolicy(ctx context.Context, src PolicySource) (*Policy, error) {
 	if err != nil {
 		return nil, fmt.Errorf("policy %s: data: %w", src.ID.BundleHash, err)
 	}
-	if p.plan, err = newPlan(ctx, src, data); err != nil && !errors.Is(err, errUnsupported) {
+	if p.plan, err = newPlan(ctx, src, data, false); err != nil && !errors.Is(err, errUnsupported) {
 		return nil, fmt.Errorf("policy %s: %w", src.ID.BundleHash, err)
 	}
 	return p, nil
@@ -194,12 +204,21 @@ func (p *Policy) Decide(ctx context.Context, input ast.Value) (Verdict, error) {
 	if err != nil {
 		return Verdict{}, fmt.Errorf("%w: %w", ErrPolicy, err)
 	}
-	v, err := parseVerdict(term)
+	v, err := p.verdict(term, input)
 	if err != nil {
 		return Verdict{}, fmt.Errorf("%w: %w", ErrPolicy, err)
 	}
+	return v, nil
+}
+
+// verdict reads and guards what the policy said about input.
+func (p *Policy) verdict(term *ast.Term, input ast.Value) (Verdict, error) {
+	v, err := parseVerdict(term)
+	if err != nil {
+		return Verdict{}, err
+	}
 	if err := p.guard(&v, input); err != nil {
-		return Verdict{}, fmt.Errorf("%w: guard: %w", ErrPolicy, err)
+		return Verdict{}, fmt.Errorf("guard: %w", err)
 	}
 	return v, nil
 }
@@ -217,7 +236,7 @@ func (p *Policy) eval(ctx context.Context, input ast.Value) (result *ast.Term, e
 	if p.plan == nil {
 		result, err = p.evalTopdown(ctx, input, cancel)
 	} else {
-		result, err = p.plan.eval(ctx, input, cancel)
+		result, err = p.plan.eval(ctx, input, cancel, nil)
 	}
 	if err == nil && result == nil {
 		err = errors.New("data.gate.decision is undefined")

@@ -29,6 +29,7 @@ type vm struct {
 	collect     func(*ast.Term) error
 	context     topdown.BuiltinContext
 
+	trace   *trace // of a plan made for tracing
 	results int
 	result  *ast.Term
 	err     error
@@ -53,8 +54,8 @@ var vmPool = sync.Pool{New: func() any {
 }}
 
 // eval runs the plan on an input; the result is nil when the decision is
-// undefined.
-func (p *plan) eval(ctx context.Context, input ast.Value, cancel topdown.Cancel) (*ast.Term, error) {
+// undefined. tr is for a plan made for tracing, and nil for others.
+func (p *plan) eval(ctx context.Context, input ast.Value, cancel topdown.Cancel, tr *trace) (*ast.Term, error) {
 	m := vmPool.Get().(*vm)
 	defer m.giveBack()
 	if len(m.memo) < p.count {
@@ -62,6 +63,9 @@ func (p *plan) eval(ctx context.Context, input ast.Value, cancel topdown.Cancel)
 	}
 	m.input, m.data = ast.NewTerm(input), p.data
 	m.context = topdown.BuiltinContext{Context: ctx, Cancel: cancel, Seed: noSeed{}, Time: noClock}
+	if m.trace = tr; tr != nil {
+		tr.composite[m.input] = "input"
+	}
 	m.call(p.entry, nil, nil)
 	if m.err != nil {
 		return nil, m.err
@@ -82,7 +86,7 @@ func (m *vm) giveBack() {
 	clear(m.memo)
 	clear(m.operands[:])
 	m.stack, m.depth = m.stack[:0], 0
-	m.input, m.data, m.output, m.result, m.err, m.results = nil, nil, nil, nil, nil, 0
+	m.input, m.data, m.output, m.result, m.err, m.results, m.trace = nil, nil, nil, nil, nil, 0, nil
 	m.context = topdown.BuiltinContext{}
 	vmPool.Put(m)
 }

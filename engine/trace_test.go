@@ -1,0 +1,102 @@
+package engine
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+)
+
+// verdictOf wraps the body of a rule that computes `answer` into a decision.
+func traceOf(t *testing.T, rego string, r Request, f Facts) Trace {
+	t.Helper()
+	m, err := ast.ParseModuleWithOpts("tiny.rego", "package gate\n\n"+rego, ast.ParserOptions{ProcessAnnotation: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	src := PolicySource{Modules: map[string]*ast.Module{"tiny.rego": m}, Data: map[string]any{"gate": map[string]any{
+		"actions": map[string]any{"block_ip": map[string]any{"blast_radius": "LOW"}},
+		"vips":    map[string]any{"host:ceo": 1, "host:cfo": 0.7},
+	}}}
+	tr, err := NewTracer(t.Context(), src)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.ActionType == "" {
+		r.ActionType, r.Target, r.Actor = "block_ip", "host:a", "system"
+	}
+	_, trace, _ := tr.Decide(t.Context(), &r, &f, time.Unix(1_800_000_000, 0))
+	return trace
+}
+
+// What a policy reads and what it holds it against, however it is written.
+func TestTrace(t *testing.T) {
+	half := 0.5
+	override := NewOverride(Override{Mode: ModeBlock, Constraints: []byte(`{"target":"host:a"}`)})
+	entry := NewWhitelistEntry(WhitelistEntry{ID: "w1", ActionType: "block_ip", Constraints: []byte(`{}`)})
+	facts := Facts{TenantID: "acme", MaturityTier: 2, Overrides: []*Override{override}, Whitelist: []*WhitelistEntry{entry}}
+	request := Request{ActionType: "block_ip", Target: "host:a", Actor: "system", Confidence: &half}
+	always := "input.request.action_type input.tenant.maturity_tier input.tenant.stopped" // the guards
+	for rego, want := range map[string]struct{ reads, sights, unknown string }{
+		`decision := 1`: {},
+		`decision := input.request.confidence >= 0.8`:                                             {"confidence", "confidence number 0.8", ""},
+		`decision if input.request.confidence == 0.5`:                                             {"confidence", "confidence number 0.5", ""},
+		`decision if { x := input.request; x.target == "b" }`:                                     {"target", "target equal b", ""},
+		`decision if input.request.target in {"b", "c"}`:                                          {"target", "target equal b, target equal c", ""},
+		`decision if data.gate.vips[input.request.target]`:                                        {"target", "target equal host:ceo, target equal host:cfo", ""},
+		`decision := object.get(data.gate.vips, input.request.target, 0)`:                         {"target", "target equal host:ceo, target equal host:cfo", ""},
+		`decision if input.request.confidence > data.gate.vips["host:cfo"]`:                       {"confidence", "confidence number 0.7", ""},
+		`decision if startswith(lower(input.request.target), "dc-")`:                              {"target", "target prefix dc-", ""},
+		`decision if endswith(input.request.target, ".bank")`:                                     {"target", "target suffix .bank", ""},
+		`decision if net.cidr_contains("10.0.0.0/8", input.request.target)`:                       {"target", "target network 10.0.0.0/8", ""},
+		`decision if split(input.request.target, ":")[0] == "dc"`:                                 {"target", "target equal dc", ""},
+		`decision if { some p in split(input.request.target, ":"); p == "dc" }`:                   {"target", "target equal dc", ""},
+		`decision if regex.match("^a", input.request.actor)`:                                      {"actor", "actor function regex.match", ""},
+		`decision if input.request.confidence * 100 > 80`:                                         {"confidence", "confidence function mul", ""},
+		`decision := input.request.parameters.x`:                                                  {"", "", "input.request.parameters"},
+		`decision := object.get(input.request, ["parameters", "x"], 1)`:                           {"", "", "input.request.parameters"},
+		`decision := object.get(input.tenant, "id", "none")`:                                      {"tenant.id", "", ""},
+		`decision := object.get(input.tenant, "plan", "none")`:                                    {"", "", "input.tenant.plan"},
+		`decision := count(input.request)`:                                                        {"target confidence actor", "", "input.request as a whole"},
+		`decision if { some k, v in input.request; k == "actor" }`:                                {"target confidence actor", "", "input.request as a whole"},
+		`decision := {"r": input.request}`:                                                        {"target confidence actor", "", "input.request as a whole"},
+		`decision if input == {}`:                                                                 {"overrides whitelist target confidence actor tenant.id now", "", "input as a whole"},
+		`decision if input.now > "2027-01-01T00:00:00Z"`:                                          {"now", "now equal 2027-01-01T00:00:00Z", ""},
+		`decision if { some o in input.overrides; o.mode == "block" }`:                            {"overrides", "overrides equal block", ""},
+		`decision if { some o in input.overrides; o.reason }`:                                     {"overrides", "", "input.overrides[_].reason"},
+		`decision if { some w in input.whitelist; w.notify }`:                                     {"whitelist", "", "input.whitelist[_].notify"},
+		`decision if { some o in input.overrides; o.constraints.target == input.request.target }`: {"overrides target", "", ""},
+		"decision := f(input.request)\nf(r) := 1 if r.actor == \"user:a\"":                        {"actor", "actor equal user:a", ""},
+	} {
+		tr := traceOf(t, rego, request, facts)
+		reads := map[string]bool{}
+		for w := range strings.FieldsSeq(always) {
+			reads[w] = true
+		}
+		for w := range strings.FieldsSeq(want.reads) {
+			if i := slices.IndexFunc(partPaths[:], func(p string) bool { return strings.HasSuffix(p, "."+w) || p == "input."+w }); i >= 0 {
+				reads[partPaths[i]] = true
+			} else {
+				t.Fatalf("no part %s", w)
+			}
+		}
+		if len(reads) != len(tr.Reads) || slices.ContainsFunc(tr.Reads, func(p Part) bool { return !reads[p.String()] }) {
+			t.Errorf("%s\nreads %v, want %v", rego, tr.Reads, want.reads)
+		}
+		var sights []string
+		for _, s := range tr.Sights {
+			path := s.Part.String()
+			name := path[strings.LastIndex(path, ".")+1:]
+			sights = append(sights, name+" "+string(s.Kind)+" "+s.Text)
+		}
+		slices.Sort(sights)
+		if got := strings.Join(sights, ", "); got != want.sights {
+			t.Errorf("%s\nsights %q, want %q", rego, got, want.sights)
+		}
+		if got := strings.Join(tr.Unknown, ", "); got != want.unknown {
+			t.Errorf("%s\nunknown %q, want %q", rego, got, want.unknown)
+		}
+	}
+}

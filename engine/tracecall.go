@@ -1,0 +1,238 @@
+package engine
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/ir"
+)
+
+// traced wraps a statement so that it tells a trace what it reads.
+func (w *writer) traced(s ir.Stmt, do step) step {
+	if do == nil {
+		return nil
+	}
+	switch s := s.(type) {
+	case *ir.DotStmt:
+		source, key, i := w.source(s.Source), w.source(s.Key), w.local(s.Target)
+		return func(f *frame) signal {
+			sig := do(f)
+			f.vm.trace.dot(source(f), key(f), f.locals[i])
+			return sig
+		}
+	case *ir.EqualStmt:
+		return w.tracedCompare(s.A, s.B, do)
+	case *ir.NotEqualStmt:
+		return w.tracedCompare(s.A, s.B, do)
+	case *ir.ScanStmt:
+		i := w.local(s.Source)
+		return func(f *frame) signal { f.vm.trace.children(f.locals[i]); return do(f) }
+	case *ir.LenStmt:
+		source := w.source(s.Source)
+		return func(f *frame) signal { f.vm.trace.use(source(f)); return do(f) }
+	case *ir.ArrayAppendStmt, *ir.ObjectInsertStmt, *ir.ObjectInsertOnceStmt, *ir.SetAddStmt:
+		target, operands := filled(s)
+		i := w.local(target)
+		values := make([]func(*frame) *ast.Term, len(operands))
+		for k, o := range operands {
+			values[k] = w.source(o)
+		}
+		return func(f *frame) signal {
+			before := f.locals[i] // appending to an array makes another
+			sig := do(f)
+			for _, v := range append(values[:len(values):len(values)], func(*frame) *ast.Term { return before }) {
+				t := v(f)
+				f.vm.trace.use(t)
+				if p, ok := f.vm.trace.origin[t]; ok {
+					f.vm.trace.derive(f.locals[i], p)
+				}
+			}
+			return sig
+		}
+	case *ir.CallStmt:
+		if _, ours := w.functions[s.Func]; ours {
+			return do
+		}
+		args := make([]func(*frame) *ast.Term, len(s.Args))
+		for i, a := range s.Args {
+			args[i] = w.source(a)
+		}
+		name, i := s.Func, w.local(s.Result)
+		return func(f *frame) signal {
+			operands := make([]*ast.Term, len(args))
+			for k, a := range args {
+				operands[k] = a(f)
+			}
+			sig := do(f)
+			f.vm.trace.call(name, operands, f.locals[i])
+			return sig
+		}
+	}
+	return do
+}
+
+func (w *writer) tracedCompare(a, b ir.Operand, do step) step {
+	x, y := w.source(a), w.source(b)
+	return func(f *frame) signal { f.vm.trace.compare(x(f), y(f)); return do(f) }
+}
+
+// compare: two values were held against each other.
+func (t *trace) compare(a, b *ast.Term) {
+	t.use(a)
+	t.use(b)
+	pa, fromA := t.origin[a]
+	pb, fromB := t.origin[b]
+	switch {
+	case fromA && !fromB:
+		t.constant(pa, SightEqual, b)
+	case fromB && !fromA:
+		t.constant(pb, SightEqual, a)
+	}
+}
+
+// maxConstants is how many constants of one collection become sights.
+const maxConstants = 256
+
+// constant notes a constant, or those in a collection, as a sight.
+func (t *trace) constant(p Part, kind SightKind, c *ast.Term) {
+	if c == nil {
+		return
+	}
+	each := func(e *ast.Term) { t.constant(p, kind, e) }
+	switch v := c.Value.(type) {
+	case ast.String:
+		t.sight(p, kind, string(v))
+	case ast.Number:
+		if kind == SightEqual {
+			kind = SightNumber
+		}
+		t.sight(p, kind, v.String())
+	case *ast.Array:
+		if v.Len() <= maxConstants {
+			v.Foreach(each)
+			return
+		}
+		t.sight(p, SightFunction, fmt.Sprintf("a list of %d", v.Len()))
+	case ast.Set:
+		if v.Len() <= maxConstants {
+			v.Foreach(each)
+			return
+		}
+		t.sight(p, SightFunction, fmt.Sprintf("a set of %d", v.Len()))
+	case ast.Object:
+		if v.Len() <= maxConstants {
+			v.Foreach(func(k, _ *ast.Term) { each(k) })
+			return
+		}
+		t.sight(p, SightFunction, fmt.Sprintf("a table of %d", v.Len()))
+	}
+}
+
+// lookup: a part is the key into a table of the bundle.
+func (t *trace) lookup(of, key *ast.Term) {
+	if p, ok := t.origin[key]; ok && p != PartActionType {
+		if _, fromInput := t.origin[of]; !fromInput {
+			t.constant(p, SightEqual, of)
+		}
+	}
+}
+
+// sightOf says what a builtin that compares tells about its operands: the
+// operand that is looked at is the first, but for networks.
+var sightOf = map[string]SightKind{
+	"lt": SightEqual, "lte": SightEqual, "gt": SightEqual, "gte": SightEqual, "equal": SightEqual, "neq": SightEqual,
+	"internal.member_2": SightEqual,
+	"startswith":        SightPrefix, "strings.any_prefix_match": SightPrefix,
+	"endswith": SightSuffix, "strings.any_suffix_match": SightSuffix,
+	"contains":          SightContains,
+	"net.cidr_contains": SightNetwork, "net.cidr_intersects": SightNetwork,
+}
+
+// transforms make a value of another that is as fine or coarser, so that what
+// it is compared with still says where the values are cut. typeTests cut by
+// type, which no value of a part varies.
+var (
+	transforms = set("trim trim_left trim_right trim_prefix trim_suffix trim_space lower upper replace strings.replace_n " +
+		"split substring concat sprintf net.cidr_merge internal.template_string array.concat")
+	typeTests = set("is_array is_boolean is_null is_number is_object is_set is_string")
+)
+
+func set(words string) map[string]bool {
+	m := map[string]bool{}
+	for w := range strings.FieldsSeq(words) {
+		m[w] = true
+	}
+	return m
+}
+
+// call: a builtin was called.
+func (t *trace) call(name string, operands []*ast.Term, result *ast.Term) {
+	if name == "object.get" && len(operands) == 3 {
+		t.get(operands[0], operands[1], result)
+		return
+	}
+	if typeTests[name] {
+		return
+	}
+	var from []Part // of each operand, -1 for none
+	any := false
+	for _, o := range operands {
+		t.use(o)
+		p, ok := t.origin[o]
+		if !ok {
+			p = -1
+		}
+		any = any || ok
+		from = append(from, p)
+	}
+	if !any {
+		return
+	}
+	if kind, ok := sightOf[name]; ok && len(operands) == 2 {
+		for i := range 2 {
+			if from[i] >= 0 && from[1-i] < 0 {
+				t.constant(from[i], kind, operands[1-i])
+			}
+		}
+		return
+	}
+	for _, p := range from {
+		switch {
+		case p < 0:
+		case transforms[name]:
+			t.derive(result, p)
+			t.children(result)
+		case p == PartOverrides || p == PartWhitelist:
+			t.derive(result, p)
+		default:
+			t.sight(p, SightFunction, name)
+		}
+	}
+}
+
+// get: object.get(of, path, default) with a key or an array of keys.
+func (t *trace) get(of, path, result *ast.Term) {
+	keys := []*ast.Term{path}
+	if a, ok := path.Value.(*ast.Array); ok {
+		keys = keys[:0]
+		a.Foreach(func(k *ast.Term) { keys = append(keys, k) })
+	}
+	if len(keys) == 0 {
+		t.use(of)
+		return
+	}
+	for i, k := range keys {
+		next := member(of, k)
+		t.dot(of, k, next)
+		if next == nil {
+			return
+		}
+		if of = next; i == len(keys)-1 && result != nil && result != next {
+			if p, ok := t.origin[next]; ok {
+				t.derive(result, p)
+			}
+		}
+	}
+	t.use(of)
+}
