@@ -4,8 +4,11 @@ import (
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/rsa"
+	"crypto/sha256"
 	"crypto/x509"
+	"encoding/hex"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -29,21 +32,21 @@ func algorithmFamily(algorithm string) (string, error) {
 	return "", fmt.Errorf("algorithm %q is not known; want ES256, ES384, ES512, RS256, …, PS256, … or HS256, …", algorithm)
 }
 
-// checkPublicKey wants a key that fits the algorithm, so that no key is ever
-// used as something else: a public PEM as an HMAC secret is the classic.
-func checkPublicKey(key []byte, algorithm string) error {
+// parsePublicKey wants a key that fits the algorithm, so that no key is ever
+// used as something else: a public PEM as an HMAC secret is the classic. It
+// returns nil for a secret.
+func parsePublicKey(key []byte, algorithm string) (parsed crypto.PublicKey, err error) {
 	family, err := algorithmFamily(algorithm)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if family == "HS" {
-		return checkSecret(key)
+		return nil, checkSecret(key)
 	}
 	block, _ := pem.Decode(key)
 	if block == nil {
-		return errors.New("no PEM block; want -----BEGIN PUBLIC KEY-----")
+		return nil, errors.New("no PEM block; want -----BEGIN PUBLIC KEY-----")
 	}
-	var parsed any
 	switch block.Type {
 	case "PUBLIC KEY":
 		parsed, err = x509.ParsePKIXPublicKey(block.Bytes)
@@ -56,14 +59,14 @@ func checkPublicKey(key []byte, algorithm string) error {
 		}
 	default:
 		if strings.Contains(block.Type, "PRIVATE") {
-			return errors.New("this is a private key; give the public one, and keep this one away from the gate")
+			return nil, errors.New("this is a private key; give the public one, and keep this one away from the gate")
 		}
-		return fmt.Errorf("PEM block %q; want PUBLIC KEY", block.Type)
+		return nil, fmt.Errorf("PEM block %q; want PUBLIC KEY", block.Type)
 	}
 	if err != nil {
-		return fmt.Errorf("PEM block %q: %w", block.Type, err)
+		return nil, fmt.Errorf("PEM block %q: %w", block.Type, err)
 	}
-	return checkFit(parsed, algorithm)
+	return parsed, checkFit(parsed, algorithm)
 }
 
 func checkSecret(key []byte) error {
@@ -95,4 +98,38 @@ func checkFit(key crypto.PublicKey, algorithm string) error {
 	default:
 		return fmt.Errorf("a key of type %T does not fit %s", key, algorithm)
 	}
+}
+
+// fingerprint names a public key: SHA-256 over its SubjectPublicKeyInfo, as
+// `openssl pkey -pubin -outform DER | sha256sum` prints it.
+func fingerprint(key crypto.PublicKey) (string, error) {
+	der, err := x509.MarshalPKIXPublicKey(key)
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(der)
+	return "sha256:" + hex.EncodeToString(sum[:]), nil
+}
+
+// GenerateKey makes a new key for ES256, both halves as PEM (PKCS #8 and
+// SubjectPublicKeyInfo), and the public half's fingerprint. The caller keeps the
+// private half secret.
+func GenerateKey() (private, public []byte, print string, err error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, nil, "", fmt.Errorf("generate key: %w", err)
+	}
+	privateDER, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return nil, nil, "", fmt.Errorf("generate key: %w", err)
+	}
+	publicDER, err := x509.MarshalPKIXPublicKey(key.Public())
+	if err != nil {
+		return nil, nil, "", fmt.Errorf("generate key: %w", err)
+	}
+	if print, err = fingerprint(key.Public()); err != nil {
+		return nil, nil, "", fmt.Errorf("generate key: %w", err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: privateDER}),
+		pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: publicDER}), print, nil
 }

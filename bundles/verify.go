@@ -30,6 +30,7 @@ type Verifier struct {
 	algorithm string
 	scope     string
 	key       string
+	print     string
 }
 
 // NewVerifier takes a public key as PEM, or the secret itself for HS256, HS384
@@ -45,7 +46,11 @@ func NewVerifier(pem []byte, keyID, algorithm, scope string) (*Verifier, error) 
 	if !v.named {
 		v.keyID = DefaultKeyID
 	}
-	if err := checkPublicKey(pem, v.algorithm); err != nil {
+	key, err := parsePublicKey(pem, v.algorithm)
+	if err == nil && key != nil {
+		v.print, err = fingerprint(key)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("verification key: %w", err)
 	}
 	return v, nil
@@ -56,6 +61,10 @@ func (v *Verifier) KeyID() string { return v.keyID }
 
 // Algorithm is the only one that signatures may use.
 func (v *Verifier) Algorithm() string { return v.algorithm }
+
+// Fingerprint names the key itself: "sha256:<64 hex>" over its
+// SubjectPublicKeyInfo; empty for a secret.
+func (v *Verifier) Fingerprint() string { return v.print }
 
 // Scope is what signatures must be for; empty if for nothing in particular.
 func (v *Verifier) Scope() string { return v.scope }

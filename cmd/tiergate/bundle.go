@@ -16,12 +16,12 @@ import (
 )
 
 func bundleCommand() *cobra.Command {
-	c := &cobra.Command{Use: "bundle", Short: "Build or inspect a policy bundle",
+	c := &cobra.Command{Use: "bundle", Short: "Build, inspect, sign or verify a policy bundle",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return usageError{errors.New("name a command: bundle build or bundle inspect")}
+			return usageError{errors.New("name a command: bundle build, inspect, sign, verify or keygen")}
 		}}
-	c.AddCommand(bundleBuildCommand(), bundleInspectCommand())
+	c.AddCommand(bundleBuildCommand(), bundleInspectCommand(), bundleSignCommand(), bundleVerifyCommand(), bundleKeygenCommand())
 	return c
 }
 
