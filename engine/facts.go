@@ -81,10 +81,12 @@ type AppendResult struct {
 	// LogSeq, or, when Repeated, the one that was there before.
 	Entry    *Entry
 	Repeated bool
-	// Epoch is the tenant's epoch when the batch committed.
-	Epoch int64
+	// Epoch is the tenant's epoch when the batch committed, and PolicyEpoch the
+	// deployment's.
+	Epoch, PolicyEpoch int64
 	// Err is nil only when Entry is durable. ErrStaleEpoch: nothing was
-	// written, decide again. ErrQueueFull: nothing was written.
+	// written, decide again. ErrStalePolicy: nothing was written, decide again
+	// by the bundle that is active now. ErrQueueFull: nothing was written.
 	// ErrUnavailable: not written, or unknown.
 	Err error
 }

@@ -17,14 +17,26 @@ import (
 // keeps changing under it.
 const maxTries = 3
 
+// policyPatience is how long a caller waits for a gate to take over a bundle
+// that was activated elsewhere.
+const policyPatience = time.Second
+
 // Gate answers requests: it decides, makes the decision durable, then answers.
 type Gate struct {
 	facts  FactSource
 	log    Log
-	policy atomic.Pointer[Policy]
+	active atomic.Pointer[active]
 	engine string
 	now    func() time.Time
 	logger *slog.Logger
+}
+
+// active is a policy at work. Immutable but for replaced, which is closed when
+// another takes its place.
+type active struct {
+	policy   *Policy
+	epoch    int64
+	replaced chan struct{}
 }
 
 // GateOptions is what a Gate is made of.
@@ -32,6 +44,7 @@ type GateOptions struct {
 	Facts         FactSource
 	Log           Log
 	Policy        *Policy
+	PolicyEpoch   int64            // of the activation of Policy
 	EngineVersion string           // goes into every row
 	Now           func() time.Time // default time.Now
 	Logger        *slog.Logger     // default slog.Default
@@ -46,19 +59,25 @@ func NewGate(o GateOptions) *Gate {
 	if g.logger == nil {
 		g.logger = slog.Default()
 	}
-	g.policy.Store(o.Policy)
+	g.Activate(o.Policy, o.PolicyEpoch)
 	return g
 }
 
-// Activate makes p the policy of every request that begins from now on.
-// Requests under way keep the one they started with.
-func (g *Gate) Activate(p *Policy) { g.policy.Store(p) }
+// Activate makes p, activated in the deployment as epoch, the policy of every
+// request that begins from now on. Requests under way keep the one that they
+// started with; where the log refuses it, they are decided again by p.
+func (g *Gate) Activate(p *Policy, epoch int64) {
+	old := g.active.Swap(&active{p, epoch, make(chan struct{})})
+	if old != nil {
+		close(old.replaced)
+	}
+}
 
 // PolicyID names the active policy.
-func (g *Gate) PolicyID() PolicyID { return g.policy.Load().ID() }
+func (g *Gate) PolicyID() PolicyID { return g.active.Load().policy.ID() }
 
 // Actions returns the active policy's action table.
-func (g *Gate) Actions() []Action { return g.policy.Load().Actions() }
+func (g *Gate) Actions() []Action { return g.active.Load().policy.Actions() }
 
 // Outcome is the answer to one request of several: Entry or Err.
 type Outcome struct {
@@ -107,8 +126,8 @@ func waves(requests []*Request) [][]int {
 
 // decideWave decides the requests whose indexes are pending, into out.
 func (g *Gate) decideWave(ctx context.Context, requests []*Request, pending []int, out []Outcome) {
-	policy := g.policy.Load()
 	for try := 1; len(pending) > 0; try++ {
+		policy := g.active.Load()
 		entries := make([]*Entry, 0, len(pending))
 		asked := pending[:0]
 		for _, i := range pending {
@@ -124,28 +143,52 @@ func (g *Gate) decideWave(ctx context.Context, requests []*Request, pending []in
 		if len(entries) == 0 {
 			break
 		}
+		overtaken := false
 		for k, res := range g.log.Append(ctx, entries) {
 			i := asked[k]
-			if errors.Is(res.Err, ErrStaleEpoch) && try < maxTries {
+			stale := errors.Is(res.Err, ErrStalePolicy)
+			if (stale || errors.Is(res.Err, ErrStaleEpoch)) && try < maxTries {
 				pending = append(pending, i)
+				overtaken = overtaken || stale
 				continue
 			}
 			out[i] = g.answer(requests[i], res)
 		}
+		if overtaken && !policy.wait(ctx) {
+			for _, i := range pending {
+				out[i].Err = ErrStalePolicy
+			}
+			return
+		}
 	}
 }
 
+// wait waits until another policy has taken this one's place, for as long as a
+// caller is kept waiting, and reports whether one has.
+func (a *active) wait(ctx context.Context) bool {
+	timer := time.NewTimer(policyPatience)
+	defer timer.Stop()
+	select {
+	case <-a.replaced:
+		return true
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+	return false
+}
+
 // decideOnce gathers facts and asks the policy. It changes nothing.
-func (g *Gate) decideOnce(ctx context.Context, p *Policy, r *Request) (*Entry, error) {
+func (g *Gate) decideOnce(ctx context.Context, a *active, r *Request) (*Entry, error) {
 	now := g.now().UTC().Truncate(time.Millisecond)
 	facts, err := g.facts.Facts(r.TenantID, r.ActionType, r.Target, now)
 	if err != nil {
 		return nil, err
 	}
-	return g.decideOn(ctx, p, r, &facts, now)
+	return g.decideOn(ctx, a, r, &facts, now)
 }
 
-func (g *Gate) decideOn(ctx context.Context, p *Policy, r *Request, facts *Facts, now time.Time) (*Entry, error) {
+func (g *Gate) decideOn(ctx context.Context, a *active, r *Request, facts *Facts, now time.Time) (*Entry, error) {
+	p := a.policy
 	text, doc := newInput(r, facts, now, p.readsParameters)
 	verdict, err := p.Decide(ctx, doc)
 	if err != nil {
@@ -166,6 +209,7 @@ func (g *Gate) decideOn(ctx context.Context, p *Policy, r *Request, facts *Facts
 		Input:         text,
 		EngineVersion: g.engine,
 		ConfigEpoch:   facts.Epoch,
+		PolicyEpoch:   a.epoch,
 		DecidedAt:     now,
 	}
 	if e.ActionID == "" {
@@ -194,7 +238,7 @@ func (g *Gate) answer(r *Request, res AppendResult) Outcome {
 	if e.Digest != r.Digest {
 		return Outcome{Err: ErrActionConflict}
 	}
-	if until, auto := e.ValidUntil(); auto && (e.ConfigEpoch != res.Epoch || !g.now().Before(until)) {
+	if until, auto := e.ValidUntil(); auto && (e.ConfigEpoch != res.Epoch || e.PolicyEpoch != res.PolicyEpoch || !g.now().Before(until)) {
 		return Outcome{Err: ErrSuperseded}
 	}
 	return Outcome{Entry: e}

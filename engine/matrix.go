@@ -27,7 +27,7 @@ const matrixTarget = "any-target"
 // Matrix decides every action type of the table for a tenant as it is now, and
 // says what would make each automatic.
 func (g *Gate) Matrix(ctx context.Context, tenant string) ([]MatrixRow, error) {
-	p := g.policy.Load()
+	p := g.active.Load().policy
 	now := g.now().UTC().Truncate(time.Millisecond)
 	rows := make([]MatrixRow, 0, len(p.actions))
 	for _, a := range p.actions {
@@ -125,7 +125,7 @@ func (p *Policy) decideFacts(ctx context.Context, actionType string, f *Facts, n
 // some target, above what the tenant's tier allows: so that nobody who lowers
 // the tier believes that it stopped them.
 func (g *Gate) StillAuto(ctx context.Context, tenant string) ([]string, error) {
-	p := g.policy.Load()
+	p := g.active.Load().policy
 	now := g.now().UTC().Truncate(time.Millisecond)
 	still := []string{}
 	for _, a := range p.actions {

@@ -31,5 +31,5 @@ func (g *Gate) Preview(ctx context.Context, r *Request, w WhatIf) (*Entry, error
 	if w.ReplaceWhitelist {
 		facts.Whitelist = w.Whitelist
 	}
-	return g.decideOn(ctx, g.policy.Load(), r, &facts, now)
+	return g.decideOn(ctx, g.active.Load(), r, &facts, now)
 }

@@ -39,6 +39,7 @@ type Entry struct {
 	ParametersDigest string // "sha256:<hex>" of Request.Parameters, "" when absent
 	EngineVersion    string
 	ConfigEpoch      int64
+	PolicyEpoch      int64 // of the activation that made Policy the active bundle
 	LogSeq           int64 // 1,2,3… per tenant; given by the log
 	DecidedAt        time.Time
 }
@@ -66,6 +67,9 @@ var (
 	// ErrStaleEpoch: the configuration changed between facts and commit; the
 	// store has caught up and the request must be decided again (P5).
 	ErrStaleEpoch = errors.New("the configuration changed meanwhile")
+	// ErrStalePolicy: another bundle is active than the one that decided, and
+	// this gate did not take it over in time. Nothing was written.
+	ErrStalePolicy = errors.New("another bundle is active")
 	// ErrTooManyCandidates: more than MaxCandidates whitelist entries may match.
 	ErrTooManyCandidates = errors.New("too_many_candidates")
 	// ErrActionConflict: this action_id was used for a different request.

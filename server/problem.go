@@ -68,6 +68,8 @@ var problems = []struct {
 		Detail: "Nothing was decided. Ask again after the time in Retry-After.", retryAfter: "1"}},
 	{engine.ErrStaleEpoch, Problem{Status: http.StatusServiceUnavailable, Type: "configuration_changing", Title: "The configuration keeps changing",
 		Detail: "The tenant's configuration changed each time this was decided. Nothing was decided. Ask again.", retryAfter: "1"}},
+	{engine.ErrStalePolicy, Problem{Status: http.StatusServiceUnavailable, Type: "policy_changing", Title: "Another bundle is active",
+		Detail: "Another bundle was activated, and this gate has not taken it over yet. Nothing was decided. Ask again; /readyz says whether something is wrong.", retryAfter: "1"}},
 	{engine.ErrTooManyCandidates, Problem{Status: http.StatusServiceUnavailable, Type: "too_many_candidates", Title: "Too many whitelist entries may match",
 		Detail: "too_many_candidates: more than 64 whitelist entries of this action type may match the target. Nothing was decided. Remove or merge entries."}},
 	{engine.ErrUnavailable, Problem{Status: http.StatusServiceUnavailable, Type: "log_unavailable", Title: "The database cannot be used",

@@ -45,6 +45,7 @@ func TestEveryErrorOfTheEngineHasItsAnswer(t *testing.T) {
 		{engine.ErrUnavailable, 503, "log_unavailable", true, true},
 		{engine.ErrQueueFull, 503, "queue_full", true, true},
 		{engine.ErrStaleEpoch, 503, "configuration_changing", true, true},
+		{engine.ErrStalePolicy, 503, "policy_changing", true, true},
 		{engine.ErrTooManyCandidates, 503, "too_many_candidates", false, false},
 		{engine.ErrActionConflict, 409, "action_id_conflict", false, false},
 		{engine.ErrSuperseded, 409, "decision_superseded", false, false},

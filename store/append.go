@@ -19,9 +19,12 @@ type appender interface {
 	// prepare makes sure, before any transaction, that the tenants have a head
 	// and the months a place in the log.
 	prepare(tenants []string, months []time.Time) error
+	// begin starts the transaction. Until it ends, no activation of a bundle
+	// commits: what lockHeads says of the policy stands.
 	begin() error
-	// lockHeads locks and returns the heads of the tenants (sorted).
-	lockHeads(tenants []string) (map[string]head, error)
+	// lockHeads locks and returns the heads of the tenants (sorted), and the
+	// deployment's policy epoch.
+	lockHeads(tenants []string) (heads map[string]head, policyEpoch int64, err error)
 	// findActions returns which action_ids were answered before.
 	findActions(keys []actionKey) (map[actionKey]int64, error)
 	// insert writes rows (in the order of log_seq per tenant) with their side
@@ -120,6 +123,7 @@ type batch struct {
 	stale    []*item
 	repeated []repeat
 	heads    map[string]head
+	policy   int64 // the deployment's policy epoch
 }
 
 // repeat is an item whose action_id was answered as seq, before or in this batch.
@@ -155,7 +159,7 @@ func (w *appendWorker) attempt(items []*item) (err error) {
 		}
 	}()
 	b := batch{}
-	if b.heads, err = w.a.lockHeads(tenants); err != nil {
+	if b.heads, b.policy, err = w.a.lockHeads(tenants); err != nil {
 		return err
 	}
 	for _, t := range tenants {
@@ -267,7 +271,7 @@ func (b *batch) plan(items []*item, keys []actionKey, found map[actionKey]int64)
 			b.repeated = append(b.repeated, repeat{it, seq})
 			continue
 		}
-		if fence && it.entry.ConfigEpoch != h.epoch {
+		if fence && (it.entry.ConfigEpoch != h.epoch || it.entry.PolicyEpoch != b.policy) {
 			b.stale = append(b.stale, it)
 			continue
 		}
@@ -291,7 +295,7 @@ func (b *batch) plan(items []*item, keys []actionKey, found map[actionKey]int64)
 // database is told by a goroutine, so that the worker goes on.
 func (s *Store) settle(b batch) {
 	for i, it := range b.written {
-		it.tell(engine.AppendResult{Epoch: b.heads[it.entry.TenantID].epoch}, b.rows[i].seq)
+		it.tell(engine.AppendResult{Epoch: b.heads[it.entry.TenantID].epoch, PolicyEpoch: b.policy}, b.rows[i].seq)
 	}
 	if len(b.stale)+len(b.repeated) == 0 {
 		return
@@ -302,7 +306,7 @@ func (s *Store) settle(b batch) {
 		s.settleStale(ctx, b)
 		for _, r := range b.repeated {
 			tenant := r.entry.TenantID
-			result := engine.AppendResult{Repeated: true, Epoch: b.heads[tenant].epoch}
+			result := engine.AppendResult{Repeated: true, Epoch: b.heads[tenant].epoch, PolicyEpoch: b.policy}
 			if result.Entry, result.Err = s.entryBySeq(ctx, tenant, r.seq); result.Err != nil {
 				result = engine.AppendResult{Err: fmt.Errorf("%w: read the stored answer: %v", engine.ErrUnavailable, result.Err)}
 			}
@@ -312,10 +316,16 @@ func (s *Store) settle(b batch) {
 }
 
 // settleStale brings the view up to date before it sends anybody back to it.
+// Taking over another bundle is the business of whoever listens to PolicyNews.
 func (s *Store) settleStale(ctx context.Context, b batch) {
 	caught := map[string]error{}
 	for _, it := range b.stale {
 		tenant := it.entry.TenantID
+		if it.entry.PolicyEpoch != b.policy {
+			s.policyNews()
+			it.finish(engine.AppendResult{Err: engine.ErrStalePolicy, Epoch: b.heads[tenant].epoch, PolicyEpoch: b.policy})
+			continue
+		}
 		err, done := caught[tenant]
 		if !done {
 			err = s.catchUpTenant(ctx, tenant)

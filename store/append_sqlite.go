@@ -14,7 +14,7 @@ import (
 type liteAppender struct {
 	connTx
 
-	prepareHead, lockHead, findAction, insertRow, insertAction, insertParameters, moveHead *sql.Stmt
+	prepareHead, lockHead, policyEpoch, findAction, insertRow, insertAction, insertParameters, moveHead *sql.Stmt
 }
 
 func (s *sqliteDB) newAppender() (appender, error) {
@@ -28,6 +28,7 @@ func (s *sqliteDB) newAppender() (appender, error) {
 	for query, stmt := range map[string]**sql.Stmt{
 		`INSERT INTO tenant_head (tenant_id) VALUES (?) ON CONFLICT DO NOTHING`:                          &a.prepareHead,
 		`SELECT log_seq, epoch FROM tenant_head WHERE tenant_id = ?`:                                     &a.lockHead,
+		`SELECT policy_epoch FROM policy_head`:                                                           &a.policyEpoch,
 		`SELECT log_seq FROM remediation_action WHERE tenant_id = ? AND action_id = ?`:                   &a.findAction,
 		`INSERT INTO remediation_gate_log (` + logColumnList + `) VALUES (` + marks + `)`:                &a.insertRow,
 		`INSERT INTO remediation_action (tenant_id, action_id, log_seq, decided_at) VALUES (?, ?, ?, ?)`: &a.insertAction,
@@ -51,8 +52,12 @@ func (a *liteAppender) prepare(tenants []string, _ []time.Time) error {
 	return nil
 }
 
-func (a *liteAppender) lockHeads(tenants []string) (map[string]head, error) {
-	heads := make(map[string]head, len(tenants))
+// lockHeads only reads: this transaction is the one that writes.
+func (a *liteAppender) lockHeads(tenants []string) (heads map[string]head, policyEpoch int64, err error) {
+	if err := a.policyEpoch.QueryRow().Scan(&policyEpoch); err != nil {
+		return nil, 0, err
+	}
+	heads = make(map[string]head, len(tenants))
 	for _, t := range tenants {
 		var h head
 		switch err := a.lockHead.QueryRow(t).Scan(&h.seq, &h.epoch); err {
@@ -60,10 +65,10 @@ func (a *liteAppender) lockHeads(tenants []string) (map[string]head, error) {
 			heads[t] = h
 		case sql.ErrNoRows:
 		default:
-			return nil, err
+			return nil, 0, err
 		}
 	}
-	return heads, nil
+	return heads, policyEpoch, nil
 }
 
 func (a *liteAppender) findActions(keys []actionKey) (map[actionKey]int64, error) {

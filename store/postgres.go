@@ -17,8 +17,16 @@ import (
 	"github.com/lib/pq"
 )
 
-// channel is where a change is announced, as "<tenant> <epoch>".
-const channel = "tiergate_config"
+// channel is where a change is announced, as "<tenant> <epoch>", and
+// policyChannel where one of the policy is.
+const (
+	channel       = "tiergate_config"
+	policyChannel = "tiergate_policy"
+)
+
+// policyLock is the advisory lock that appends share and an activation takes
+// alone, as a literal.
+const policyLock = "720394051262"
 
 // postgres is a PostgreSQL database, worked in as tiergate_writer.
 type postgres struct {
@@ -183,7 +191,7 @@ func (p *postgres) classify(err error) failure {
 }
 
 // follow listens until ctx ends; the driver connects again by itself.
-func (p *postgres) follow(ctx context.Context, log *slog.Logger, hint func(tenant string)) {
+func (p *postgres) follow(ctx context.Context, log *slog.Logger, hint func(tenant string), policy func()) {
 	dialer := p.dialer
 	if dialer == nil {
 		dialer = netDialer{}
@@ -194,7 +202,7 @@ func (p *postgres) follow(ctx context.Context, log *slog.Logger, hint func(tenan
 		}
 	})
 	defer l.Close()
-	go l.Listen(channel)
+	go func() { _ = errors.Join(l.Listen(channel), l.Listen(policyChannel)) }()
 	ping := time.NewTicker(15 * time.Second) // finds a connection that died silently
 	defer ping.Stop()
 	for {
@@ -202,11 +210,16 @@ func (p *postgres) follow(ctx context.Context, log *slog.Logger, hint func(tenan
 		case <-ctx.Done():
 			return
 		case n := <-l.Notify:
-			tenant := "" // connected again: anything may have been missed
-			if n != nil {
-				tenant, _, _ = strings.Cut(n.Extra, " ")
+			switch {
+			case n == nil: // connected again: anything may have been missed
+				hint("")
+				policy()
+			case n.Channel == policyChannel:
+				policy()
+			default:
+				tenant, _, _ := strings.Cut(n.Extra, " ")
+				hint(tenant)
 			}
-			hint(tenant)
 		case <-ping.C:
 			go l.Ping()
 		}

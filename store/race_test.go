@@ -106,7 +106,8 @@ func TestNoOldEpochCommitsAfterAChangeWasAnswered(t *testing.T) {
 }
 
 // TestWithoutTheFence runs in builds with the tag nofence only: there the race
-// must be lost, or the test above proves nothing.
+// must be lost, and so must the one of race_policy_test.go, or those tests prove
+// nothing.
 func TestWithoutTheFence(t *testing.T) {
 	if store.Fence {
 		out, err := exec.Command("go", "test", "-tags", "nofence", "-count=1", "-run", "^TestWithoutTheFence$", ".").CombinedOutput()
@@ -118,6 +119,10 @@ func TestWithoutTheFence(t *testing.T) {
 	url := storetest.Postgres(t)
 	if raceChanges(t, url, []*store.Store{storetest.Open(t, url), storetest.Open(t, url)}, 300) == 0 {
 		t.Error("without the fence no row of an old epoch committed: the race test cannot fail")
+	}
+	url = storetest.Postgres(t)
+	if raceActivations(t, url, []*store.Store{storetest.Open(t, url), storetest.Open(t, url)}, 200) == 0 {
+		t.Error("without the fence no row of an old bundle committed: the race test cannot fail")
 	}
 }
 

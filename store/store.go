@@ -54,6 +54,7 @@ type Store struct {
 	known   sync.Map // tenant id → struct{}: tenants that have a head row
 	catchUp sync.Mutex
 	lastErr lastError
+	news    chan struct{} // of the policy; holds one
 
 	stop    context.CancelFunc // ends the followers
 	workers sync.WaitGroup     // append workers and what they started
@@ -86,8 +87,9 @@ type database interface {
 	health(ctx context.Context) (writable bool, now time.Time, err error)
 	// classify says what an error of a statement tells about the batch.
 	classify(error) failure
-	// follow sends the ids of tenants that changed ("" for: maybe any) until ctx ends.
-	follow(ctx context.Context, log *slog.Logger, hint func(tenant string))
+	// follow sends the ids of tenants that changed ("" for: maybe any), and news
+	// of the policy, until ctx ends.
+	follow(ctx context.Context, log *slog.Logger, hint func(tenant string), policy func())
 	// exclusive is held by whoever writes, where only one can.
 	exclusive() sync.Locker
 	where() string // for messages; no password
@@ -116,7 +118,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 	if opts.QueueSize <= 0 {
 		opts.QueueSize = 4096
 	}
-	s := &Store{opts: opts, log: opts.Logger}
+	s := &Store{opts: opts, log: opts.Logger, news: make(chan struct{}, 1)}
 	var err error
 	switch {
 	case strings.HasPrefix(opts.URL, "sqlite:"):
@@ -154,7 +156,7 @@ func (s *Store) start(ctx context.Context) error {
 	}
 	var follow context.Context
 	follow, s.stop = context.WithCancel(context.Background())
-	s.follows.Go(func() { s.db.follow(follow, s.log, s.hint) })
+	s.follows.Go(func() { s.db.follow(follow, s.log, s.hint, s.policyNews) })
 	s.follows.Go(func() { s.pollLoop(follow) })
 	return nil
 }

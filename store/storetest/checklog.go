@@ -28,8 +28,9 @@ func DB(t testing.TB, url string) *sql.DB {
 // CheckLog proves the whole gate log of the database at url: log_seq is 1..n
 // for every tenant, no action_id and no decision_id is there twice, every row
 // has its side row and no side row is alone, the heads and the change rows
-// agree, config_epoch never falls as log_seq rises, and every answered entry is
-// there as it was answered.
+// agree, config_epoch and policy_epoch never fall as log_seq rises, every row
+// since bundles are kept names the bundle that was active in its policy_epoch,
+// and every answered entry is there as it was answered.
 func CheckLog(t testing.TB, url string, answered []*engine.Entry) {
 	t.Helper()
 	db := DB(t, url)
@@ -47,6 +48,13 @@ func CheckLog(t testing.TB, url string, answered []*engine.Entry) {
 		"falls of config_epoch":    `SELECT count(*) FROM (SELECT config_epoch - lag(config_epoch) OVER (PARTITION BY tenant_id ORDER BY log_seq) AS step FROM remediation_gate_log) x WHERE step < 0`,
 		"rows above the epoch":     `SELECT count(*) FROM remediation_gate_log l JOIN tenant_head h ON h.tenant_id = l.tenant_id WHERE l.config_epoch > h.epoch`,
 		"changes that are not 1..": `SELECT count(*) FROM (SELECT h.tenant_id FROM tenant_head h LEFT JOIN config_change c ON c.tenant_id = h.tenant_id GROUP BY h.tenant_id, h.epoch HAVING count(c.epoch) <> h.epoch OR coalesce(max(c.epoch), 0) <> h.epoch) x`,
+		"falls of policy_epoch":    `SELECT count(*) FROM (SELECT policy_epoch - lag(policy_epoch) OVER (PARTITION BY tenant_id ORDER BY log_seq) AS step FROM remediation_gate_log) x WHERE step < 0`,
+		"rows of no kept bundle":   `SELECT count(*) FROM remediation_gate_log l WHERE l.policy_epoch > 0 AND NOT EXISTS (SELECT 1 FROM policy_bundle b WHERE b.bundle_hash = l.bundle_hash)`,
+		"rows of another bundle": `SELECT count(*) FROM remediation_gate_log l WHERE l.policy_epoch > 0 AND NOT EXISTS (SELECT 1 FROM policy_change c
+			WHERE c.policy_epoch = l.policy_epoch AND c.kind IN ('seed', 'activate', 'rollback') AND c.bundle_hash = l.bundle_hash)`,
+		"policy changes that are not 1..": `SELECT count(*) FROM policy_head h WHERE h.change_id <> (SELECT count(*) FROM policy_change)
+			OR h.change_id <> (SELECT coalesce(max(change_id), 0) FROM policy_change) OR h.policy_epoch <> (SELECT coalesce(max(policy_epoch), 0) FROM policy_change)
+			OR h.policy_epoch <> (SELECT count(*) FROM policy_change WHERE kind IN ('seed', 'activate', 'rollback'))`,
 		"CRITICAL and auto":        `SELECT count(*) FROM remediation_gate_log WHERE blast_radius = 'CRITICAL' AND decision = 'auto'`,
 		"parameters without a row": `SELECT count(*) FROM decision_parameters p WHERE NOT EXISTS (SELECT 1 FROM remediation_gate_log l WHERE l.decision_id = p.decision_id)`,
 	} {
