@@ -1,9 +1,7 @@
 package bundles_test
 
 import (
-	"archive/tar"
 	"bytes"
-	"compress/gzip"
 	"errors"
 	"os"
 	"path/filepath"
@@ -152,29 +150,12 @@ func TestRefused(t *testing.T) {
 // Archives that are cut off, are a patch, or carry compiled code.
 func TestRefusedArchives(t *testing.T) {
 	good := archive(t, embedded(t))
-	pack := func(files map[string]string) []byte {
-		var buf bytes.Buffer
-		z := gzip.NewWriter(&buf)
-		w := tar.NewWriter(z)
-		for name, text := range files {
-			if err := errors.Join(w.WriteHeader(&tar.Header{Name: name, Size: int64(len(text)), Mode: 0o644})); err != nil {
-				t.Fatal(err)
-			}
-			if _, err := w.Write([]byte(text)); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if err := errors.Join(w.Close(), z.Close()); err != nil {
-			t.Fatal(err)
-		}
-		return buf.Bytes()
-	}
 	for name, content := range map[string][]byte{
 		"cut off":    good[:len(good)/2],
 		"no archive": []byte("hello"),
 		"empty":      {},
-		"a patch":    pack(map[string]string{"/patch.json": `{"data":[{"op":"upsert","path":"gate","value":{}}]}`}),
-		"wasm":       pack(map[string]string{"/.manifest": `{"revision":"1.0.0","roots":["gate"]}`, "/gate.rego": module, "/policy.wasm": "x"}),
+		"a patch":    pack(t, entry{name: "/patch.json", content: `{"data":[{"op":"upsert","path":"gate","value":{}}]}`}),
+		"wasm":       pack(t, append(policyEntries(), entry{name: "/policy.wasm", content: "x"})...),
 	} {
 		path := filepath.Join(t.TempDir(), "bundle.tar.gz")
 		if err := os.WriteFile(path, content, 0o600); err != nil {

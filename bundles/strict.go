@@ -27,6 +27,10 @@ func checkJSON(f file) error {
 			err = errors.New("there is more after the first value")
 		}
 	}
-	line := 1 + bytes.Count(f.content[:min(dec.InputOffset(), int64(len(f.content)))], []byte("\n"))
+	offset := dec.InputOffset()
+	if bad, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
+		offset = bad.ByteOffset
+	}
+	line := 1 + bytes.Count(f.content[:min(offset, int64(len(f.content)))], []byte("\n"))
 	return fmt.Errorf("%s:%d: %w", f.path, line, err)
 }
