@@ -33,7 +33,7 @@ const (
 	// see what committed before the lock was given, not before it was asked for.
 	// Its "one = 1" lets it take an index: these connections have scans switched
 	// off, and the cost of one would start the JIT compiler, 15 ms an append.
-	pgBegin       = `BEGIN ISOLATION LEVEL READ COMMITTED; SELECT pg_advisory_xact_lock_shared(` + policyLock + `)`
+	pgBegin       = `BEGIN ISOLATION LEVEL READ COMMITTED; LOCK TABLE policy_head IN ROW SHARE MODE`
 	pgLockHeads   = `SELECT tenant_id, log_seq, epoch, (SELECT policy_epoch FROM policy_head WHERE one = 1) FROM tenant_head WHERE tenant_id = ANY($1::text[]) ORDER BY tenant_id FOR UPDATE`
 	pgFindActions = `SELECT a.tenant_id, a.action_id::text, a.log_seq FROM unnest($1::text[], $2::uuid[]) AS want (tenant_id, action_id)
 		JOIN remediation_action a ON a.tenant_id = want.tenant_id AND a.action_id = want.action_id`

@@ -175,15 +175,15 @@ func (s *Store) policyTx(kind, hash string, meta engine.ChangeMeta, mutate func(
 	return c.head, nil
 }
 
-// lockPolicy takes the head, and for a change of the active bundle also the
-// lock that every append shares. Behind a gate that hangs in the middle of an
+// lockPolicy takes the head's row, and for a change of the active bundle before
+// that the table, which every append shares. Behind a gate that hangs in the middle of an
 // append it does not wait long: all appends wait behind it meanwhile.
 func (c *policyChanger) lockPolicy(kind string) (err error) {
 	if _, ok := c.s.db.(*postgres); ok && raises(kind) {
 		if err := c.exec(`SET LOCAL lock_timeout = '600ms'`); err != nil {
 			return err
 		}
-		if err := c.exec(`SELECT pg_advisory_xact_lock(` + policyLock + `)`); err != nil {
+		if err := c.exec(`LOCK TABLE policy_head IN EXCLUSIVE MODE`); err != nil {
 			return err
 		}
 	}

@@ -24,10 +24,6 @@ const (
 	policyChannel = "tiergate_policy"
 )
 
-// policyLock is the advisory lock that appends share and an activation takes
-// alone, as a literal.
-const policyLock = "720394051262"
-
 // postgres is a PostgreSQL database, worked in as tiergate_writer.
 type postgres struct {
 	pool   *sql.DB  // everything but appends and LISTEN

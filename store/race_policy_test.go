@@ -159,7 +159,7 @@ func TestActivationBehindAHangingAppend(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer tx.Rollback()
-	if _, err := tx.Exec(`SELECT pg_advisory_xact_lock_shared(720394051262)`); err != nil {
+	if _, err := tx.Exec(`LOCK TABLE policy_head IN ROW SHARE MODE`); err != nil {
 		t.Fatal(err)
 	}
 	moved := make(chan error, 1)

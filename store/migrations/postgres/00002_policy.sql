@@ -79,7 +79,7 @@ CREATE TABLE policy_head (
     CHECK ((policy_epoch = 0) = (active_hash IS NULL))
 );
 INSERT INTO policy_head DEFAULT VALUES;
-COMMENT ON TABLE  policy_head IS 'One row: what the whole deployment runs. Appends read it under a shared advisory lock that an activation takes exclusively.';
+COMMENT ON TABLE  policy_head IS 'One row: what the whole deployment runs. Appends share a lock on this table that an activation takes alone.';
 COMMENT ON COLUMN policy_head.one IS 'Always 1.';
 COMMENT ON COLUMN policy_head.change_id IS 'change_id of the newest row of policy_change, 0 for none.';
 COMMENT ON COLUMN policy_head.policy_epoch IS 'How often the active bundle was set, 0 for never.';
@@ -110,7 +110,8 @@ CREATE TRIGGER forward_only_delete BEFORE DELETE ON policy_head FOR EACH ROW EXE
 CREATE TRIGGER forward_only_truncate BEFORE TRUNCATE ON policy_head FOR EACH STATEMENT EXECUTE FUNCTION tiergate_refuse_back();
 
 GRANT SELECT, INSERT ON policy_bundle, policy_bundle_copy, policy_proof, policy_change TO tiergate_writer;
-GRANT SELECT, UPDATE (change_id, policy_epoch, active_hash, shadow_hash) ON policy_head TO tiergate_writer;
+-- On the whole table, because LOCK TABLE asks for that.
+GRANT SELECT, UPDATE ON policy_head TO tiergate_writer;
 GRANT INSERT (policy_epoch) ON remediation_gate_log TO tiergate_writer;
 
 -- +goose Down
