@@ -1,0 +1,23 @@
+package rollout
+
+import "encoding/json"
+
+// Kind says which sort of refusal it is.
+type Kind string
+
+const (
+	BadBundle    Kind = "bad_bundle"     // no bundle, not signed as it must be, or does not compile
+	Refused      Kind = "bundle_refused" // the rules of revisions and rollback do not allow it
+	StillProving Kind = "proof_running"  // ask again
+	ProofFailed  Kind = "proof_failed"   // Report says why
+	Contended    Kind = "policy_busy"    // others change the policy at the same time; ask again
+)
+
+// Refusal says why what was asked for was not done. Nothing was changed.
+type Refusal struct {
+	Kind   Kind
+	Detail string          // for whoever asked
+	Report json.RawMessage // of the proof, with ProofFailed
+}
+
+func (r *Refusal) Error() string { return string(r.Kind) + ": " + r.Detail }
