@@ -20,7 +20,8 @@ var arrows = map[string][]string{
 	"bundles":      {},
 	"store":        {"engine"},
 	"server":       {"engine"},
-	"cmd/tiergate": {"policies", "engine", "bundles", "store", "server"},
+	"review":       {"engine"},
+	"cmd/tiergate": {"policies", "engine", "bundles", "store", "server", "review"},
 }
 
 // outside is which third-party modules a package may know, where that is part
