@@ -19,6 +19,12 @@ func (r *BacktestReport) WriteMarkdown(w io.Writer) error {
 		}
 	}
 	fmt.Fprintf(out, "\n**%s of %s decisions change, %s of them widen.**\n", digits(r.Changed), digits(r.Compared), digits(r.Widened))
+	for i, c := range r.Totals {
+		if i == 0 {
+			fmt.Fprintln(out)
+		}
+		fmt.Fprintf(out, "- %s → %s: %s, %s\n", c.From, c.To, digits(c.Count), direction(c.Widens))
+	}
 	if len(r.Transitions) > 0 {
 		fmt.Fprintf(out, "\n| Count | Tenant | Action type | Decision | | For example |\n|---:|---|---|---|---|---|\n")
 		for _, c := range r.Transitions {

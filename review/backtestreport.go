@@ -14,6 +14,7 @@ type BacktestReport struct {
 	OtherText   int64        `json:"other_text"`  // same decision and rule, other words, radius or overrides
 	Unreadable  int64        `json:"unreadable"`  // rows from which nothing could be decided
 	Violations  []Violation  `json:"violations"`  // samples; the earliest
+	Totals      []Total      `json:"totals"`      // of all tenants and action types
 	Transitions []Transition `json:"transitions"`
 	RuleChanges []RuleChange `json:"rule_changes"` // same decision by another rule
 	Skipped     []Skipped    `json:"skipped"`
@@ -44,6 +45,14 @@ type Violation struct {
 	BundleHash    string       `json:"bundle_hash"`
 	EngineVersion string       `json:"engine_version"`
 	Differences   []Difference `json:"differences"`
+}
+
+// Total counts rows that New moves from one decision to another.
+type Total struct {
+	From   string `json:"from"`
+	To     string `json:"to"`
+	Widens bool   `json:"widens"`
+	Count  int64  `json:"count"`
 }
 
 // Transition counts rows of one tenant and action type that New moves from one

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -58,6 +59,21 @@ func sameOverrides(logged string, now []string) bool {
 	}
 	var list []string
 	return json.Unmarshal([]byte(logged), &list) == nil && list != nil && slices.Equal(list, now)
+}
+
+// loggedVerdict is what the row says was decided.
+func loggedVerdict(row *engine.LoggedDecision) (v engine.Verdict, err error) {
+	v = engine.Verdict{Rule: row.Rule, Rationale: row.Rationale, MaturityTier: row.MaturityTier}
+	if v.Decision, err = engine.ParseDecision(row.Decision); err != nil {
+		return v, err
+	}
+	if v.BlastRadius, err = engine.ParseBlastRadius(row.BlastRadius); err != nil {
+		return v, err
+	}
+	if err := json.Unmarshal([]byte(row.OverridesApplied), &v.OverridesApplied); err != nil {
+		return v, fmt.Errorf("overrides_applied: %w", err)
+	}
+	return v, nil
 }
 
 // textAt reads a string from an object in an object.

@@ -50,7 +50,8 @@ func sampleOf(row *engine.LoggedDecision, detail string) Sample {
 }
 
 func compareSamples(a, b Sample) int {
-	return cmp.Or(cmp.Compare(a.TenantID, b.TenantID), cmp.Compare(a.LogSeq, b.LogSeq), cmp.Compare(a.DecisionID, b.DecisionID), cmp.Compare(a.Place, b.Place))
+	return cmp.Or(cmp.Compare(a.TenantID, b.TenantID), cmp.Compare(a.LogSeq, b.LogSeq), cmp.Compare(a.DecisionID, b.DecisionID),
+		cmp.Compare(len(a.Place), len(b.Place)), cmp.Compare(a.Place, b.Place))
 }
 
 // earliest inserts s into list, sorted, and keeps no more than n.
@@ -104,16 +105,16 @@ func (t *tally) violate(row *engine.LoggedDecision, d []Difference) {
 func compareViolations(a, b Violation) int { return compareSamples(a.Sample, b.Sample) }
 
 // compare counts what New makes of a row.
-func (t *tally) compare(row *engine.LoggedDecision, logged engine.Decision, v *engine.Verdict) {
+func (t *tally) compare(row *engine.LoggedDecision, before, after *engine.Verdict) {
 	t.compared++
+	from, to := before.Decision.String(), after.Decision.String()
 	switch {
-	case v.Decision != logged:
-		from, to := logged.String(), v.Decision.String()
+	case from != to:
 		group(t.transitions, transitionKey{row.TenantID, row.ActionType, from, to}, transitionKey{otherGroup, otherGroup, from, to}).
 			add(sampleOf(row, ""), t.keep)
-	case v.Rule != row.Rule:
-		group(t.rules, ruleKey{row.Decision, row.Rule, v.Rule}, ruleKey{row.Decision, otherGroup, otherGroup}).add(sampleOf(row, ""), t.keep)
-	case v.Rationale != row.Rationale || v.BlastRadius.String() != row.BlastRadius || !sameOverrides(row.OverridesApplied, v.OverridesApplied):
+	case before.Rule != after.Rule:
+		group(t.rules, ruleKey{from, before.Rule, after.Rule}, ruleKey{from, otherGroup, otherGroup}).add(sampleOf(row, ""), t.keep)
+	case before.Rationale != after.Rationale || before.BlastRadius != after.BlastRadius || !slices.Equal(before.OverridesApplied, after.OverridesApplied):
 		t.otherText++
 	}
 }
@@ -152,25 +153,30 @@ func (t *tally) report(id engine.PolicyID, took time.Duration, workers int) *Bac
 	r := &BacktestReport{
 		Revision: id.Revision, BundleHash: id.BundleHash, Rows: t.rows, Replayed: t.replayed, Compared: t.compared,
 		Violated: t.differ, OtherText: t.otherText, Unreadable: t.unread, Violations: t.violations,
-		Transitions: []Transition{}, RuleChanges: []RuleChange{}, Skipped: []Skipped{},
+		Totals: []Total{}, Transitions: []Transition{}, RuleChanges: []RuleChange{}, Skipped: []Skipped{},
 		Seconds: took.Seconds(), Workers: workers,
 	}
 	if r.Violations == nil {
 		r.Violations = []Violation{}
 	}
+	totals := map[[2]string]int64{}
 	for key, s := range t.transitions {
 		w := widens(key.from, key.to)
 		r.Transitions = append(r.Transitions, Transition{key.tenant, key.action, key.from, key.to, w, s.count, s.samples})
 		if r.Changed += s.count; w {
 			r.Widened += s.count
 		}
+		totals[[2]string{key.from, key.to}] += s.count
 	}
 	slices.SortFunc(r.Transitions, func(a, b Transition) int {
-		if a.Widens != b.Widens {
-			return cmp.Compare(b2i(b.Widens), b2i(a.Widens))
-		}
-		return cmp.Or(-cmp.Compare(a.Count, b.Count), cmp.Compare(a.TenantID, b.TenantID), cmp.Compare(a.ActionType, b.ActionType),
+		return cmp.Or(-cmp.Compare(b2i(a.Widens), b2i(b.Widens)), -cmp.Compare(a.Count, b.Count), cmp.Compare(a.TenantID, b.TenantID), cmp.Compare(a.ActionType, b.ActionType),
 			cmp.Compare(a.From, b.From), cmp.Compare(a.To, b.To))
+	})
+	for key, n := range totals {
+		r.Totals = append(r.Totals, Total{key[0], key[1], widens(key[0], key[1]), n})
+	}
+	slices.SortFunc(r.Totals, func(a, b Total) int {
+		return cmp.Or(-cmp.Compare(b2i(a.Widens), b2i(b.Widens)), -cmp.Compare(a.Count, b.Count), cmp.Compare(a.From, b.From), cmp.Compare(a.To, b.To))
 	})
 	for key, s := range t.rules {
 		r.RuleChanges = append(r.RuleChanges, RuleChange{key.decision, key.from, key.to, s.count, s.samples})

@@ -28,8 +28,8 @@ func (r *BacktestReport) WriteText(w io.Writer, colour bool) error {
 	r.textViolations(out, p)
 	r.textTransitions(out, p)
 	r.textSkipped(out, p)
-	fmt.Fprintf(out, "\n%s rows in %s, %s rows/s on each of %d cores: %s decided again by their own bundle, %s by the new one\n",
-		digits(r.Rows), (time.Duration(r.Seconds * float64(time.Second))).Round(10*time.Millisecond), digits(int64(r.RowsPerSecond())), r.Workers,
+	fmt.Fprintf(out, "\n%s in %s, %s rows/s on each of %d cores: %s decided again by their own bundle, %s by the new one\n",
+		rows(r.Rows), (time.Duration(r.Seconds * float64(time.Second))).Round(10*time.Millisecond), digits(int64(r.RowsPerSecond())), r.Workers,
 		digits(r.Replayed), digits(r.Compared))
 	_, err := io.WriteString(w, out.String())
 	return err
@@ -42,7 +42,7 @@ func (r *BacktestReport) textViolations(out *strings.Builder, p paint) {
 		}
 		return
 	}
-	fmt.Fprintf(out, "\n%s%s of %s rows are not what their own bundle says about their input (P4):%s\n", p.bad, digits(r.Violated), digits(r.Replayed), p.off)
+	fmt.Fprintf(out, "\n%s%s of %s are not what their own bundle says about their input (P4):%s\n", p.bad, digits(r.Violated), rows(r.Replayed), p.off)
 	for _, v := range r.Violations {
 		fmt.Fprintf(out, "  %s\n", v.name())
 		fmt.Fprintf(out, "    by %s, logged by %s\n", plain(v.BundleHash), plain(v.EngineVersion))
@@ -57,7 +57,15 @@ func (r *BacktestReport) textTransitions(out *strings.Builder, p paint) {
 	if r.Compared > 0 {
 		fmt.Fprintf(out, "\n%s of %s decisions change, %s of them WIDEN\n", digits(r.Changed), digits(r.Compared), digits(r.Widened))
 	}
+	for _, c := range r.Totals {
+		colour := p.dim
+		if c.Widens {
+			colour = p.bad
+		}
+		fmt.Fprintf(out, "  %s%s → %s: %s, %s%s\n", colour, c.From, c.To, digits(c.Count), direction(c.Widens), p.off)
+	}
 	if len(r.Transitions) > 0 {
+		fmt.Fprintln(out)
 		t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 		fmt.Fprintln(t, "  COUNT\tTENANT\tACTION TYPE\tDECISION\t\tFOR EXAMPLE")
 		for _, c := range r.Transitions {
@@ -82,7 +90,7 @@ func (r *BacktestReport) textSkipped(out *strings.Builder, p paint) {
 		if s.Unreadable || s.Reason == SkipNewFails {
 			colour = p.bad
 		}
-		fmt.Fprintf(out, "  %s%s rows: %s%s%s\n", colour, digits(s.Count), s.Reason, s.bundle(), p.off)
+		fmt.Fprintf(out, "  %s%s: %s%s%s\n", colour, rows(s.Count), s.Reason, s.bundle(), p.off)
 		for _, x := range s.Samples {
 			fmt.Fprintf(out, "    %s%s\n", x.name(), x.detail())
 		}
@@ -144,6 +152,14 @@ func names(samples []Sample) string {
 		}
 	}
 	return strings.Join(list, " ")
+}
+
+// rows counts rows in words.
+func rows(n int64) string {
+	if n == 1 {
+		return "1 row"
+	}
+	return digits(n) + " rows"
 }
 
 // digits writes 1234567 as 1,234,567.
