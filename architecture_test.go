@@ -19,9 +19,10 @@ var arrows = map[string][]string{
 	"engine":       {},
 	"bundles":      {},
 	"store":        {"engine"},
-	"server":       {"engine"},
+	"rollout":      {"engine", "bundles"},
+	"server":       {"engine", "rollout"},
 	"review":       {"engine"},
-	"cmd/tiergate": {"policies", "engine", "bundles", "store", "server", "review"},
+	"cmd/tiergate": {"policies", "engine", "bundles", "store", "rollout", "server", "review"},
 }
 
 // outside is which third-party modules a package may know, where that is part

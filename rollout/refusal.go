@@ -1,6 +1,12 @@
 package rollout
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"errors"
+)
+
+// ErrSeed: the bundle for an empty database is none that can decide.
+var ErrSeed = errors.New("this bundle cannot decide")
 
 // Kind says which sort of refusal it is.
 type Kind string

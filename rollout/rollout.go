@@ -104,7 +104,7 @@ type running struct {
 // Open finds the active bundle: the database's or, where that has none, the
 // seed, which it keeps and activates as a change of the actor "system". It
 // returns an error when the active bundle cannot be loaded, verified, compiled
-// or proved here. ctx bounds the opening only.
+// or proved here, an ErrSeed where that is the seed. ctx bounds the opening only.
 func Open(ctx context.Context, o Options) (*Rollout, error) {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
@@ -163,11 +163,11 @@ func (r *Rollout) seed(ctx context.Context) (engine.PolicyHead, error) {
 	hash := s.Bundle.Hash
 	p, err := compile(ctx, s.Bundle)
 	if err != nil {
-		return engine.PolicyHead{}, err
+		return engine.PolicyHead{}, fmt.Errorf("%w: %w", ErrSeed, err)
 	}
 	r.remember(hash, p)
 	if _, err := r.proveNow(ctx, hash, s.Bundle); err != nil {
-		return engine.PolicyHead{}, err
+		return engine.PolicyHead{}, fmt.Errorf("%w: %w", ErrSeed, err)
 	}
 	meta := engine.ChangeMeta{Actor: systemActor, Reason: "first start on an empty database: " + s.From}
 	head, err := r.store.SeedPolicy(ctx, hash, s.Bundle.Revision, s.Archive, meta)

@@ -34,6 +34,7 @@ const gcPercent = 400
 type serveFlags struct {
 	addr, databaseURL, bundle, tokens string
 	dev                               bool
+	key                               verifierFlags
 }
 
 func serveCommand() *cobra.Command {
@@ -43,6 +44,10 @@ func serveCommand() *cobra.Command {
 		Short: "Answer decisions over HTTP",
 		Long: `serve answers decisions over HTTP and keeps the gate log. Without --database-url it uses the
 SQLite file tiergate.db in the working directory. It needs --tokens, or --dev for a try on loopback.
+The active bundle is in the database. --bundle, or else the built-in bundle, becomes active where there is none
+yet; after that, bundles are changed over the API. With --verification-key every bundle must be signed by that key,
+the built-in one aside.
+
 Every flag has an environment variable, TIERGATE_ and its name: TIERGATE_DATABASE_URL.`,
 		Args: cobra.NoArgs,
 	}
@@ -55,9 +60,10 @@ Every flag has an environment variable, TIERGATE_ and its name: TIERGATE_DATABAS
 	dev, devErr := strconv.ParseBool(env("DEV", "false"))
 	c.Flags().StringVar(&f.addr, "addr", env("ADDR", "127.0.0.1:8080"), "address to listen on (TIERGATE_ADDR)")
 	c.Flags().StringVar(&f.databaseURL, "database-url", "", "postgres://… or sqlite:FILE (TIERGATE_DATABASE_URL; default sqlite:tiergate.db)")
-	c.Flags().StringVar(&f.bundle, "bundle", env("BUNDLE", ""), "policy bundle, folder or archive (TIERGATE_BUNDLE; default: the one built in)")
+	c.Flags().StringVar(&f.bundle, "bundle", env("BUNDLE", ""), "policy bundle for an empty database, folder or archive (TIERGATE_BUNDLE; default: the one built in)")
 	c.Flags().StringVar(&f.tokens, "tokens", env("TOKENS", ""), "file of token hashes, reread on SIGHUP (TIERGATE_TOKENS)")
 	c.Flags().BoolVar(&f.dev, "dev", dev, `loopback only, with the built-in token "dev" (TIERGATE_DEV)`)
+	f.key.register(c)
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		if devErr != nil {
 			return usageError{fmt.Errorf("TIERGATE_DEV: want true or false: %w", devErr)}
@@ -90,9 +96,9 @@ func serve(cmd *cobra.Command, f serveFlags) (err error) {
 	if f.dev && !addr.IP.IsLoopback() {
 		return usageError{fmt.Errorf("--dev listens on loopback only, not on %s", f.addr)}
 	}
-	policy, err := loadPolicy(ctx, f.bundle)
+	brought, err := bring(f.bundle, f.key)
 	if err != nil {
-		return usageError{err}
+		return err
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -109,7 +115,14 @@ func serve(cmd *cobra.Command, f serveFlags) (err error) {
 	if w := s.Warning(); w != "" {
 		logger.Warn(w)
 	}
-	gate := engine.NewGate(engine.GateOptions{Facts: s, Log: s, Policy: policy, EngineVersion: engineVersion(), Logger: logger})
+	policies, err := brought.openRollout(ctx, s, logger, registry)
+	if err != nil {
+		return err
+	}
+	defer policies.Close()
+	policy, epoch := policies.Policy()
+	gate := engine.NewGate(engine.GateOptions{Facts: s, Log: s, Policy: policy, PolicyEpoch: epoch, EngineVersion: engineVersion(), Logger: logger})
+	policies.Start(gate)
 	handler := server.New(server.Options{Gate: gate, Store: s, Tokens: tokens, Dev: f.dev, Logger: logger, Registry: registry})
 
 	listener, err := net.ListenTCP("tcp", addr)
@@ -123,7 +136,7 @@ func serve(cmd *cobra.Command, f serveFlags) (err error) {
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(listener) }()
 	id := policy.ID()
-	logger.Info("bundle is active", "revision", id.Revision, "bundle_hash", id.BundleHash)
+	logger.Info("bundle is active", "revision", id.Revision, "bundle_hash", id.BundleHash, "policy_epoch", epoch)
 	fmt.Fprintf(cmd.ErrOrStderr(), "listening on http://%s\n", listener.Addr())
 
 	if f.dev {
