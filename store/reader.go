@@ -40,7 +40,7 @@ func OpenReader(ctx context.Context, url string) (*Reader, error) {
 	err = r.db.QueryRowContext(ctx, `SELECT 1 FROM remediation_gate_log LIMIT 1`).Scan(&n)
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		r.Close()
-		return nil, fmt.Errorf("%s has no gate log that this role may read: %w. Is it the gate's database, and does the role have SELECT?", r.place, err)
+		return nil, badURL("%s has no gate log that this role may read: %w. Is it the gate's database, and does the role have SELECT?", r.place, err)
 	}
 	r.hasBundles = r.has(ctx, "policy_bundle") && r.has(ctx, "policy_bundle_copy")
 	return r, nil

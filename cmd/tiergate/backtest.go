@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime/debug"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -53,6 +54,9 @@ Exit 2: some row could not be read at all.`,
 func backtest(cmd *cobra.Command, f *backtestFlags) (err error) {
 	if err := f.check(); err != nil {
 		return usageError{err}
+	}
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent) // as serve does: little lives, much is left behind
 	}
 	ctx := cmd.Context()
 	from, err := parseDay("--from", f.from)
