@@ -97,6 +97,9 @@ func (r *Rollout) proveNow(ctx context.Context, hash string, b *bundles.Bundle) 
 
 // prove starts to look for a proof, or returns the search under way.
 func (r *Rollout) prove(ctx context.Context, hash string, b *bundles.Bundle) (*job, error) {
+	if j := r.searching(hash); j != nil {
+		return j, nil
+	}
 	if b == nil {
 		var err error
 		if b, err = r.read(ctx, hash); err != nil {
@@ -120,6 +123,16 @@ func (r *Rollout) prove(ctx context.Context, hash string, b *bundles.Bundle) (*j
 	return j, nil
 }
 
+// searching returns the search for a proof that is under way, or nil.
+func (r *Rollout) searching(hash string) *job {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if j := r.jobs[hash]; j != nil && !j.over() {
+		return j
+	}
+	return nil
+}
+
 // search finds a proof and settles it. A panic of the prover is an error.
 func (r *Rollout) search(hash string, b *bundles.Bundle) (err error) {
 	defer func() {
@@ -139,24 +152,21 @@ func (r *Rollout) search(hash string, b *bundles.Bundle) (err error) {
 		p.Report = json.RawMessage("{}")
 	}
 	p.At = time.Now().UTC().Truncate(time.Millisecond)
+	if _, err := r.store.Bundle(r.base, hash); err == nil { // a seed is kept later
+		r.keepProof(r.base, p)
+	}
 	r.settle(p)
 	r.log.Info("a bundle was proved", "bundle_hash", hash, "holds", p.Holds)
-	if _, err := r.store.Bundle(r.base, hash); err == nil {
-		r.keepProof(r.base, hash)
-	}
 	return nil
 }
 
-// keepProof writes a settled proof down, so that no other gate looks for it.
-func (r *Rollout) keepProof(ctx context.Context, hash string) {
-	r.mu.Lock()
-	p, ok := r.proofs[hash]
-	r.mu.Unlock()
-	if !ok || r.o.Prove == nil {
+// keepProof writes a proof down, so that no other gate looks for it.
+func (r *Rollout) keepProof(ctx context.Context, p engine.Proof) {
+	if r.o.Prove == nil {
 		return
 	}
 	if err := r.store.SaveProof(ctx, p); err != nil {
-		r.log.Warn("a proof could not be kept; it will be looked for again after a restart", "bundle_hash", hash, "error", err)
+		r.log.Warn("a proof could not be kept; it will be looked for again after a restart", "bundle_hash", p.BundleHash, "error", err)
 	}
 }
 

@@ -166,7 +166,8 @@ func (r *Rollout) seed(ctx context.Context) (engine.PolicyHead, error) {
 		return engine.PolicyHead{}, fmt.Errorf("%w: %w", ErrSeed, err)
 	}
 	r.remember(hash, p)
-	if _, err := r.proveNow(ctx, hash, s.Bundle); err != nil {
+	proof, err := r.proveNow(ctx, hash, s.Bundle)
+	if err != nil {
 		return engine.PolicyHead{}, fmt.Errorf("%w: %w", ErrSeed, err)
 	}
 	meta := engine.ChangeMeta{Actor: systemActor, Reason: "first start on an empty database: " + s.From}
@@ -175,7 +176,7 @@ func (r *Rollout) seed(ctx context.Context) (engine.PolicyHead, error) {
 		return r.store.PolicyHead(ctx)
 	}
 	if err == nil {
-		r.keepProof(ctx, hash)
+		r.keepProof(ctx, proof)
 	}
 	return head, err
 }
