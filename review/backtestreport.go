@@ -96,9 +96,6 @@ func (s SkipReason) unreadable() bool {
 	return s == SkipRow || s == SkipNoInput || s == SkipInput || s == SkipDecision
 }
 
-// notReplayed tells whether it was the row's own bundle that could not be asked.
-func (s SkipReason) notReplayed() bool { return s == SkipNoBundle || s == SkipBundle }
-
 // Skipped counts rows with which something could not be done.
 type Skipped struct {
 	Reason     SkipReason `json:"reason"`

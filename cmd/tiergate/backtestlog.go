@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -24,8 +25,12 @@ type logSource interface {
 	close() error
 }
 
-// logPage is how many rows are read at a time.
-const logPage = 1000
+// logPage is how many rows are read at a time, and logPageBytes how many bytes
+// of a file.
+const (
+	logPage      = 1000
+	logPageBytes = 4 << 20
+)
 
 // maxLineBytes bounds one gate-log entry in a file.
 const maxLineBytes = 16 << 20
@@ -76,7 +81,8 @@ func (l *logFile) close() error {
 func (l *logFile) pages(bar *progress) review.LogPages {
 	return func(ctx context.Context) ([]engine.LoggedDecision, error) {
 		page := make([]engine.LoggedDecision, 0, logPage)
-		for len(page) < logPage && ctx.Err() == nil {
+		size := 0
+		for len(page) < logPage && size < logPageBytes && ctx.Err() == nil {
 			line, tooLong, err := l.line()
 			if errors.Is(err, io.EOF) {
 				break
@@ -84,7 +90,8 @@ func (l *logFile) pages(bar *progress) review.LogPages {
 			if err != nil {
 				return nil, fmt.Errorf("--log, line %d: %w", l.number, err)
 			}
-			bar.Add(int64(len(line)) + 1)
+			bar.Add(int64(len(line)))
+			size += len(line)
 			if row, ok := l.row(line, tooLong); ok {
 				page = append(page, row)
 			}
@@ -145,7 +152,7 @@ func (l *logFile) row(line []byte, tooLong bool) (row engine.LoggedDecision, ok 
 		row.Fault = fmt.Errorf("it is longer than %d MiB", maxLineBytes>>20)
 		return row, true
 	}
-	if len(jsontext.Value(line)) == 0 || isBlank(line) {
+	if isBlank(line) {
 		return row, false
 	}
 	var e loggedEntry
@@ -185,11 +192,4 @@ func (l *logFile) row(line []byte, tooLong bool) (row engine.LoggedDecision, ok 
 	}, true
 }
 
-func isBlank(line []byte) bool {
-	for _, b := range line {
-		if b != ' ' && b != '\t' && b != '\r' && b != '\n' {
-			return false
-		}
-	}
-	return true
-}
+func isBlank(line []byte) bool { return len(bytes.TrimSpace(line)) == 0 }
