@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/open-policy-agent/opa/v1/ast"
 )
 
 // maxTries is how often a request is decided when its tenant's configuration
@@ -26,6 +27,7 @@ type Gate struct {
 	facts  FactSource
 	log    Log
 	active atomic.Pointer[active]
+	shadow atomic.Pointer[Shadow]
 	engine string
 	now    func() time.Time
 	logger *slog.Logger
@@ -127,11 +129,16 @@ func waves(requests []*Request) [][]int {
 // decideWave decides the requests whose indexes are pending, into out.
 func (g *Gate) decideWave(ctx context.Context, requests []*Request, pending []int, out []Outcome) {
 	for try := 1; len(pending) > 0; try++ {
-		policy := g.active.Load()
+		policy, shadow := g.active.Load(), g.shadow.Load()
 		entries := make([]*Entry, 0, len(pending))
+		var seen []shadowed // parallel to entries, where there is a shadow
+		var keep *[]shadowed
+		if shadow != nil {
+			keep = &seen
+		}
 		asked := pending[:0]
 		for _, i := range pending {
-			e, err := g.decideOnce(ctx, policy, requests[i])
+			e, err := g.decideOnce(ctx, policy, requests[i], keep)
 			if err != nil {
 				out[i].Err = err
 				continue
@@ -153,6 +160,9 @@ func (g *Gate) decideWave(ctx context.Context, requests []*Request, pending []in
 				continue
 			}
 			out[i] = g.answer(requests[i], res)
+			if shadow != nil && res.Err == nil && !res.Repeated {
+				shadow.offer(seen[k])
+			}
 		}
 		if overtaken && !policy.wait(ctx) {
 			for _, i := range pending {
@@ -177,28 +187,33 @@ func (a *active) wait(ctx context.Context) bool {
 	return false
 }
 
-// decideOnce gathers facts and asks the policy. It changes nothing.
-func (g *Gate) decideOnce(ctx context.Context, a *active, r *Request) (*Entry, error) {
+// decideOnce gathers facts and asks the policy. It changes nothing. What
+// the policy saw is added to seen, if that is not nil.
+func (g *Gate) decideOnce(ctx context.Context, a *active, r *Request, seen *[]shadowed) (*Entry, error) {
 	now := g.now().UTC().Truncate(time.Millisecond)
 	facts, err := g.facts.Facts(r.TenantID, r.ActionType, r.Target, now)
 	if err != nil {
 		return nil, err
 	}
-	return g.decideOn(ctx, a, r, &facts, now)
+	e, doc, err := g.decideOn(ctx, a, r, &facts, now)
+	if err == nil && seen != nil {
+		*seen = append(*seen, shadowed{e, doc, facts})
+	}
+	return e, err
 }
 
-func (g *Gate) decideOn(ctx context.Context, a *active, r *Request, facts *Facts, now time.Time) (*Entry, error) {
+func (g *Gate) decideOn(ctx context.Context, a *active, r *Request, facts *Facts, now time.Time) (*Entry, ast.Value, error) {
 	p := a.policy
 	text, doc := newInput(r, facts, now, p.readsParameters)
 	verdict, err := p.Decide(ctx, doc)
 	if err != nil {
 		g.logger.Error("the policy gave no usable verdict; nothing was answered",
 			"error", err, "bundle_hash", p.id.BundleHash, "tenant_id", r.TenantID, "action_type", r.ActionType)
-		return nil, err
+		return nil, nil, err
 	}
 	id, err := uuid.NewV7()
 	if err != nil {
-		return nil, fmt.Errorf("make a decision id: %w", err)
+		return nil, nil, fmt.Errorf("make a decision id: %w", err)
 	}
 	e := &Entry{
 		DecisionID:    id.String(),
@@ -215,7 +230,7 @@ func (g *Gate) decideOn(ctx context.Context, a *active, r *Request, facts *Facts
 	if e.ActionID == "" {
 		action, err := uuid.NewV7()
 		if err != nil {
-			return nil, fmt.Errorf("make an action id: %w", err)
+			return nil, nil, fmt.Errorf("make an action id: %w", err)
 		}
 		e.ActionID, e.FreshActionID = action.String(), true
 	}
@@ -223,7 +238,7 @@ func (g *Gate) decideOn(ctx context.Context, a *active, r *Request, facts *Facts
 		sum := sha256.Sum256(r.Parameters)
 		e.ParametersDigest = "sha256:" + hex.EncodeToString(sum[:])
 	}
-	return e, nil
+	return e, doc, nil
 }
 
 // answer turns what became of an entry into what the caller is told.

@@ -31,5 +31,6 @@ func (g *Gate) Preview(ctx context.Context, r *Request, w WhatIf) (*Entry, error
 	if w.ReplaceWhitelist {
 		facts.Whitelist = w.Whitelist
 	}
-	return g.decideOn(ctx, g.active.Load(), r, &facts, now)
+	e, _, err := g.decideOn(ctx, g.active.Load(), r, &facts, now)
+	return e, err
 }
