@@ -3,7 +3,6 @@ package engine
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -39,54 +38,83 @@ func (p *Policy) DecideDocument(ctx context.Context, doc []byte) (Verdict, error
 
 // ParseDocument reads and checks an input document for Policy.Decide.
 func ParseDocument(doc []byte) (ast.Value, error) {
-	if err := checkJSON(doc); err != nil {
+	v, err := parseJSON(doc)
+	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrDocument, err)
 	}
-	dec := json.NewDecoder(bytes.NewReader(doc))
-	dec.UseNumber()
-	var x any
-	if err := dec.Decode(&x); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrDocument, err)
-	}
-	root, ok := x.(map[string]any)
+	root, ok := v.(ast.Object)
 	if !ok {
 		return nil, fmt.Errorf("%w: want an object", ErrDocument)
 	}
 	if err := checkFrame(root); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrDocument, err)
 	}
-	v, err := ast.InterfaceToValue(x)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrDocument, err)
-	}
 	return v, nil
 }
 
-// checkJSON refuses what JSON readers disagree about: duplicate keys, trailing
-// data, invalid UTF-8; and numbers that are expensive to compute with.
-func checkJSON(doc []byte) error {
-	dec := jsontext.NewDecoder(bytes.NewReader(doc))
-	for {
-		t, err := dec.ReadToken()
-		if err == io.EOF {
-			return errors.New("it is empty")
-		}
-		if err != nil {
-			return err
-		}
-		if t.Kind() == '0' {
-			if err := checkNumber(t.String()); err != nil {
-				return fmt.Errorf("%s: %w", dec.StackPointer(), err)
-			}
-		}
-		if dec.StackDepth() == 0 {
-			break
-		}
+// parseJSON reads one JSON value. It refuses what JSON readers disagree about:
+// duplicate keys, trailing data, invalid UTF-8; and numbers that are expensive
+// to compute with.
+func parseJSON(doc []byte) (ast.Value, error) {
+	dec := jsontext.NewDecoder(bytes.NewBuffer(doc))
+	t, err := parseValue(dec)
+	if err == io.EOF {
+		return nil, errors.New("it is empty")
+	}
+	if err != nil {
+		return nil, err
 	}
 	if _, err := dec.ReadToken(); err != io.EOF {
-		return errors.New("there is more behind the document")
+		return nil, errors.New("there is more behind the document")
 	}
-	return nil
+	return t.Value, nil
+}
+
+func parseValue(dec *jsontext.Decoder) (*ast.Term, error) {
+	t, err := dec.ReadToken()
+	if err != nil {
+		return nil, err
+	}
+	switch t.Kind() {
+	case 'n':
+		return ast.InternedNullTerm, nil
+	case 't', 'f':
+		return ast.InternedTerm(t.Bool()), nil
+	case '"':
+		return ast.InternedTerm(t.String()), nil
+	case '0':
+		text := t.String()
+		if err := checkNumber(text); err != nil {
+			return nil, fmt.Errorf("%s: %w", dec.StackPointer(), err)
+		}
+		return ast.NewTerm(ast.Number(text)), nil
+	case '[':
+		var list []*ast.Term
+		for dec.PeekKind() != ']' {
+			v, err := parseValue(dec)
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, v)
+		}
+		_, err = dec.ReadToken()
+		return ast.ArrayTerm(list...), err
+	default: // '{'; any other token would have been an error
+		var list [][2]*ast.Term
+		for dec.PeekKind() != '}' {
+			key, err := parseValue(dec)
+			if err != nil {
+				return nil, err
+			}
+			v, err := parseValue(dec)
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, [2]*ast.Term{key, v})
+		}
+		_, err = dec.ReadToken()
+		return ast.ObjectTerm(list...), err
+	}
 }
 
 func checkNumber(s string) error {
@@ -101,48 +129,48 @@ func checkNumber(s string) error {
 	return nil
 }
 
-func checkFrame(root map[string]any) error {
-	now, ok := root["now"].(string)
+func checkFrame(root ast.Object) error {
+	now, ok := valueOf(root, keyNow).(ast.String)
 	if !ok {
 		return errors.New("now: want a time such as 2026-11-23T08:00:00Z")
 	}
-	if _, err := ParseTime(now); err != nil {
+	if _, err := ParseTime(string(now)); err != nil {
 		return fmt.Errorf("now: %w", err)
 	}
-	request, ok := root["request"].(map[string]any)
+	request, ok := valueOf(root, keyRequest).(ast.Object)
 	if !ok {
 		return errors.New("request: want an object")
 	}
-	for _, key := range []string{"action_type", "target"} {
-		if s, ok := request[key].(string); !ok || s == "" {
-			return fmt.Errorf("request.%s: want a string that is not empty", key)
+	for _, key := range []*ast.Term{keyActionType, keyTarget} {
+		if s, ok := valueOf(request, key).(ast.String); !ok || s == "" {
+			return fmt.Errorf("request.%s: want a string that is not empty", string(key.Value.(ast.String)))
 		}
 	}
-	if v, present := request["actor"]; present {
-		if _, ok := v.(string); !ok {
+	if v := valueOf(request, keyActor); v != nil {
+		if _, ok := v.(ast.String); !ok {
 			return errors.New("request.actor: want a string")
 		}
 	}
-	if v, present := request["confidence"]; present {
-		if _, ok := v.(json.Number); !ok {
+	if v := valueOf(request, keyConfidence); v != nil {
+		if _, ok := v.(ast.Number); !ok {
 			return errors.New("request.confidence: want a number")
 		}
 	}
-	tenant, ok := root["tenant"].(map[string]any)
+	tenant, ok := valueOf(root, keyTenant).(ast.Object)
 	if !ok {
 		return errors.New("tenant: want an object")
 	}
-	if v, present := tenant["id"]; present {
-		if _, ok := v.(string); !ok {
+	if v := valueOf(tenant, keyID); v != nil {
+		if _, ok := v.(ast.String); !ok {
 			return errors.New("tenant.id: want a string")
 		}
 	}
-	tier, _ := tenant["maturity_tier"].(json.Number)
+	tier, _ := valueOf(tenant, keyTier).(ast.Number)
 	if len(tier) != 1 || tier[0] < '0' || tier[0] > '0'+MaxTier {
 		return fmt.Errorf("tenant.maturity_tier: want an integer from 0 to %d", MaxTier)
 	}
-	if v, present := tenant["stopped"]; present {
-		if _, ok := v.(bool); !ok {
+	if v := valueOf(tenant, keyStopped); v != nil {
+		if _, ok := v.(ast.Boolean); !ok {
 			return errors.New("tenant.stopped: want true or false")
 		}
 	}
