@@ -101,6 +101,8 @@ func (r *Rollout) takeOver(ctx context.Context, head engine.PolicyHead) error {
 		r.log.Info("bundle is active", "revision", p.ID().Revision, "bundle_hash", p.ID().BundleHash, "policy_epoch", head.Epoch)
 	}
 	r.setFault(nil)
+	active, _ := r.Policy()
+	r.takeShadow(ctx, head, active)
 	return nil
 }
 

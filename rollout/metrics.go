@@ -1,20 +1,33 @@
 package rollout
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tiergate/tiergate/engine"
+)
 
 // metrics are what the rollout counts.
 type metrics struct {
 	registerer prometheus.Registerer
 	all        []prometheus.Collector
 	takeovers  prometheus.Counter
+	shadow     *prometheus.CounterVec
+	skipped    prometheus.Counter
+	diverged   *prometheus.CounterVec
 }
 
 func newMetrics(r *Rollout, to prometheus.Registerer) (*metrics, error) {
 	m := &metrics{registerer: to, takeovers: prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "tiergate_policy_takeovers_total", Help: "How often this gate went over to another active bundle.",
-	})}
+	}), shadow: prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "tiergate_shadow_evaluations_total", Help: "Decisions that a shadow has judged, by whether it agrees, diverges or fails.",
+	}, []string{"result"}), skipped: prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "tiergate_shadow_skipped_total", Help: "Decisions that a shadow did not judge because that would have cost too much.",
+	}), diverged: prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "tiergate_shadow_divergences_total", Help: "Decisions that a shadow would have made otherwise, by what was decided and what it would have decided.",
+	}, []string{"active", "shadow"})}
 	m.all = []prometheus.Collector{
-		m.takeovers,
+		m.takeovers, m.shadow, m.skipped, m.diverged,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "tiergate_policy_epoch", Help: "Epoch of the bundle that decides here."}, func() float64 {
 			_, epoch := r.Policy()
 			return float64(epoch)
@@ -46,3 +59,19 @@ func (m *metrics) unregister() {
 		m.registerer.Unregister(c)
 	}
 }
+
+// Evaluated counts a decision that a shadow has judged.
+func (m *metrics) Evaluated(active, shadow engine.Decision, agrees bool) {
+	if agrees {
+		m.shadow.WithLabelValues("agrees").Inc()
+		return
+	}
+	m.shadow.WithLabelValues("diverges").Inc()
+	m.diverged.WithLabelValues(active.String(), shadow.String()).Inc()
+}
+
+// Failed counts a decision on which a shadow gave no usable verdict.
+func (m *metrics) Failed() { m.shadow.WithLabelValues("fails").Inc() }
+
+// Skipped counts a decision that a shadow did not judge.
+func (m *metrics) Skipped() { m.skipped.Inc() }

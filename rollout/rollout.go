@@ -35,6 +35,7 @@ type Store interface {
 // Gate decides by the policy that it is given. *engine.Gate is one.
 type Gate interface {
 	Activate(p *engine.Policy, epoch int64)
+	Shadow(s *engine.Shadow) // nil: none
 }
 
 // Prover finds out whether the promises hold for everything that b can tell
@@ -84,8 +85,9 @@ type Rollout struct {
 	done    sync.WaitGroup
 	uploads chan struct{} // a place for each upload under way
 
-	taking sync.Mutex // held while this gate goes over to another policy
-	gate   Gate       // set by Start
+	taking    sync.Mutex // held while this gate goes over to another policy
+	gate      Gate       // set by Start
+	shadowing shadowing
 
 	mu       sync.Mutex
 	running  running
@@ -218,10 +220,14 @@ func (r *Rollout) Start(g Gate) {
 	r.done.Go(r.follow)
 }
 
-// Close ends the following and the proofs under way.
+// Close ends the following, the shadow and the proofs under way.
 func (r *Rollout) Close() {
 	r.stop()
 	r.done.Wait()
+	if s := r.shadowing.shadow; s != nil {
+		r.gate.Shadow(nil)
+		s.Close()
+	}
 	r.metrics.unregister()
 }
 
