@@ -1,5 +1,10 @@
 // Package bundles handles policy as bytes: it loads a folder or archive of Rego
-// and tables, names it by its content, and packs it reproducibly.
+// and tables, names it by its content, packs it reproducibly, signs it and
+// verifies who signed it.
+//
+// What comes from outside is judged in three steps, each before the next one
+// sees it: how it is packed ([ErrInvalid]), who signed it ([ErrSignature]), what
+// it says ([ErrInvalid]).
 //
 // A bundle is known by its hash, which depends on what the policy says and not
 // on how it is packed. A folder, the archive that [Bundle.WriteArchive] makes of

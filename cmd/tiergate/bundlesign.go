@@ -35,8 +35,12 @@ func bundleSignCommand() *cobra.Command {
 			if err != nil {
 				return usageError{err}
 			}
-			if _, err := loadPolicy(cmd.Context(), args[0]); err != nil {
+			p, err := loadPolicy(cmd.Context(), args[0])
+			if err != nil {
 				return err
+			}
+			if p.ID().BundleHash != b.Hash { // only what was checked is signed
+				return fmt.Errorf("%s changed while it was read; try again", args[0])
 			}
 			if err := writeFile(output, func(w io.Writer) error { return b.WriteSigned(w, signer) }); err != nil {
 				return err
