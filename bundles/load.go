@@ -16,14 +16,20 @@ import (
 func Read(r io.Reader, v *Verifier) (*Bundle, error) {
 	files, err := readArchive(r)
 	if err != nil {
-		return nil, err
+		return nil, bounded(err)
 	}
+	return judge(files, v)
+}
+
+// judge verifies what was read, if that is asked for, and then parses it.
+func judge(files []file, v *Verifier) (*Bundle, error) {
 	if v != nil {
 		if err := v.verify(files); err != nil {
-			return nil, err
+			return nil, bounded(err)
 		}
 	}
-	return parse(files)
+	b, err := parse(files)
+	return b, bounded(err)
 }
 
 // Load reads a folder, or an archive made by `tiergate bundle build` or
@@ -76,14 +82,9 @@ func LoadFS(fsys fs.FS) (*Bundle, error) {
 func loadFS(fsys fs.FS, v *Verifier) (*Bundle, error) {
 	files, err := readFolder(fsys, v != nil)
 	if err != nil {
-		return nil, err
+		return nil, bounded(err)
 	}
-	if v != nil {
-		if err := v.verify(files); err != nil {
-			return nil, err
-		}
-	}
-	return parse(files)
+	return judge(files, v)
 }
 
 func loadArchive(path string, v *Verifier) (*Bundle, error) {
