@@ -12,6 +12,7 @@ type Bundle struct {
 	Active bool
 	Shadow bool
 	Proof  ProofState
+	Epoch  int64 // the deployment's policy epoch
 }
 
 // Bundle returns one kept bundle, or engine.ErrNotFound.
@@ -49,7 +50,7 @@ func (r *Rollout) Bundles(ctx context.Context, before int64, limit int) ([]Bundl
 
 func (r *Rollout) view(ctx context.Context, head engine.PolicyHead, b engine.KeptBundle) (Bundle, error) {
 	proof, err := r.proofState(ctx, b.Hash)
-	return Bundle{KeptBundle: b, Active: head.Active == b.Hash, Shadow: head.Shadow == b.Hash, Proof: proof}, err
+	return Bundle{KeptBundle: b, Active: head.Active == b.Hash, Shadow: head.Shadow == b.Hash, Proof: proof, Epoch: head.Epoch}, err
 }
 
 // Archive returns the bytes of a kept bundle, of several copies the newest that

@@ -64,6 +64,7 @@ type rowAnswer struct {
 	ParametersDigest string         `json:"parameters_digest,omitempty"`
 	Principal        string         `json:"principal"`
 	EngineVersion    string         `json:"engine_version"`
+	PolicyEpoch      int64          `json:"policy_epoch"`
 	Input            jsontext.Value `json:"input,omitempty"`
 }
 
@@ -71,7 +72,7 @@ func rowOf(e *engine.Entry, withInput bool) rowAnswer {
 	r := rowAnswer{
 		decisionAnswer: *answerOf(e), ActionType: e.ActionType, Target: e.Target, Actor: e.Actor,
 		Confidence: e.Confidence, IncidentID: e.IncidentID, ReadSet: e.ReadSet,
-		ParametersDigest: e.ParametersDigest, Principal: e.Principal, EngineVersion: e.EngineVersion,
+		ParametersDigest: e.ParametersDigest, Principal: e.Principal, EngineVersion: e.EngineVersion, PolicyEpoch: e.PolicyEpoch,
 	}
 	if withInput {
 		r.Input = e.Input

@@ -25,6 +25,9 @@ const (
 	Agent    Role = "agent"    // asks
 	Operator Role = "operator" // asks, and turns the dial
 	Auditor  Role = "auditor"  // makes every GET
+	// PolicyAdmin changes which policy decides, for all tenants at once; only a
+	// credential for all tenants can have it.
+	PolicyAdmin Role = "policy_admin"
 )
 
 // anyTenant is the tenant of a credential that names the tenant itself.
@@ -65,7 +68,7 @@ func LoadTokens(path string) (*Tokens, error) {
 // DevTokens is one token, "dev", with every role for every tenant.
 func DevTokens() *Tokens {
 	t := &Tokens{}
-	t.list.Store(&[]credential{{sha256.Sum256([]byte("dev")), "dev", anyTenant, []Role{Agent, Operator, Auditor}}})
+	t.list.Store(&[]credential{{sha256.Sum256([]byte("dev")), "dev", anyTenant, []Role{Agent, Operator, Auditor, PolicyAdmin}}})
 	return t
 }
 
@@ -111,8 +114,11 @@ func parseTokens(content []byte) ([]credential, error) {
 			return nil, fmt.Errorf("line %d: %q is no tenant id", n, c.tenant)
 		}
 		for role := range strings.SplitSeq(fields[3], ",") {
-			if !slices.Contains([]Role{Agent, Operator, Auditor}, Role(role)) {
-				return nil, fmt.Errorf("line %d: unknown role %q: want agent, operator or auditor", n, role)
+			if !slices.Contains([]Role{Agent, Operator, Auditor, PolicyAdmin}, Role(role)) {
+				return nil, fmt.Errorf("line %d: unknown role %q: want agent, operator, auditor or policy_admin", n, role)
+			}
+			if Role(role) == PolicyAdmin && c.tenant != anyTenant {
+				return nil, fmt.Errorf("line %d: policy_admin is for all tenants: the tenant must be *", n)
 			}
 			c.roles = append(c.roles, Role(role))
 		}
@@ -147,8 +153,9 @@ func (t *Tokens) find(token string) *credential {
 
 // caller is who makes a request, for which tenant.
 type caller struct {
-	name   string
-	tenant string
+	name       string
+	tenant     string
+	allTenants bool // the credential is good for all of them
 }
 
 const callerKey = "tiergate.caller"
@@ -200,7 +207,7 @@ func (s *server) identify(r *http.Request, roles []Role) (caller, error) {
 		return caller{}, problem(http.StatusForbidden, "forbidden", "The credential's roles do not allow this",
 			fmt.Sprintf("It takes one of the roles %v.", roles))
 	}
-	return caller{cred.name, tenant}, nil
+	return caller{cred.name, tenant, cred.tenant == anyTenant}, nil
 }
 
 // loopbackHost guards --dev against DNS rebinding: a page in a browser can make

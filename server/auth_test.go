@@ -31,14 +31,24 @@ var contract = map[string]string{
 	"POST /stop":                     "operator",
 	"POST /release":                  "operator",
 	"GET /gate-log":                  "auditor",
-	"GET /gate-log/summary":          "auditor",
+
+	"POST /bundles":                       "policy_admin",
+	"GET /bundles":                        "operator auditor policy_admin",
+	"GET /bundles/history":                "operator auditor policy_admin",
+	"GET /bundles/:bundle_hash":           "operator auditor policy_admin",
+	"POST /bundles/:bundle_hash/activate": "policy_admin",
+	"POST /bundles/:bundle_hash/rollback": "policy_admin",
+	"POST /bundles/:bundle_hash/shadow":   "policy_admin",
+	"DELETE /bundles/:bundle_hash/shadow": "policy_admin",
+	"GET /bundles/:bundle_hash/shadow":    "policy_admin", // and auditors of all tenants
+	"GET /gate-log/summary":               "auditor",
 }
 
 const someID = "0197f1c2-0000-7000-8000-000000000000"
 
 // concrete fills a route's parameters.
 func concrete(path string) string {
-	return strings.NewReplacer(":decision_id", someID, ":id", someID, ":action_type", "block_ip").Replace(path)
+	return strings.NewReplacer(":decision_id", someID, ":bundle_hash", "sha256:"+strings.Repeat("0", 64), ":id", someID, ":action_type", "block_ip").Replace(path)
 }
 
 func TestRolesOfEveryRoute(t *testing.T) {
@@ -167,20 +177,21 @@ func TestTokenFiles(t *testing.T) {
 	sum := fmt.Sprintf("%x", sha256.Sum256([]byte("a")))
 	other := fmt.Sprintf("%x", sha256.Sum256([]byte("b")))
 	for content, want := range map[string]string{
-		"# a comment\n\n" + sum + " anna acme agent # hers\n" + other + "\tbob\t*\tagent,operator,auditor": "",
-		"":                                "no token",
-		"# nothing":                       "no token",
-		sum + " anna acme":                "line 1",
-		"\n" + sum + " anna acme a b":     "line 2",
-		"abc anna acme agent":             "line 1",
-		sum + "00 anna acme agent":        "line 1",
-		"token anna acme agent":           "line 1",
-		sum + " anna ACME agent":          "line 1",
-		sum + " anna ** agent":            "line 1",
-		sum + " anna acme admin":          "line 1",
-		sum + " anna acme agent,":         "line 1",
-		sum + " anna acme agent, auditor": "line 1",
-		sum + " an\x00na acme agent":      "line 1",
+		"# a comment\n\n" + sum + " anna acme agent # hers\n" + other + "\tbob\t*\tagent,operator,auditor,policy_admin": "",
+		sum + " anna acme auditor,policy_admin": "the tenant must be *",
+		"":                                      "no token",
+		"# nothing":                             "no token",
+		sum + " anna acme":                      "line 1",
+		"\n" + sum + " anna acme a b":           "line 2",
+		"abc anna acme agent":                   "line 1",
+		sum + "00 anna acme agent":              "line 1",
+		"token anna acme agent":                 "line 1",
+		sum + " anna ACME agent":                "line 1",
+		sum + " anna ** agent":                  "line 1",
+		sum + " anna acme admin":                "line 1",
+		sum + " anna acme agent,":               "line 1",
+		sum + " anna acme agent, auditor":       "line 1",
+		sum + " an\x00na acme agent":            "line 1",
 		sum + " anna acme agent\n" + strings.ToUpper(sum) + " bob acme agent": "line 2",
 	} {
 		path := filepath.Join(t.TempDir(), "tokens")

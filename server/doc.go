@@ -15,6 +15,7 @@
 //	decisions.go, batch.go, preview.go, actions.go   ask
 //	config.go, overrides.go, whitelist.go            turn the dial
 //	gatelog.go                                       read the log
+//	bundles.go, bundlemoves.go                       change the policy
 //	health.go, metrics.go, openapi.go                about the process
 //
 // It leaves through answers.go or, whatever went wrong, through problem.go: one

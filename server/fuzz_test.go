@@ -24,7 +24,7 @@ func FuzzDecodeDecision(f *testing.F) {
 	f.Add([]byte(decisionWith(`"parameters":{"a":1e20}`)))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		given := bytes.Clone(body)
-		r, err := parseDecision(body, caller{"anna", "acme"})
+		r, err := parseDecision(body, caller{name: "anna", tenant: "acme"})
 		if !bytes.Equal(body, given) {
 			t.Fatal("the body was written to")
 		}
@@ -63,7 +63,7 @@ func FuzzDecodeDecision(f *testing.F) {
 		if err := canonical.Canonicalize(); err != nil {
 			t.Fatal(err)
 		}
-		again, err := parseDecision(canonical, caller{"anna", "acme"})
+		again, err := parseDecision(canonical, caller{name: "anna", tenant: "acme"})
 		if err != nil && strings.Contains(err.Error(), "digits") {
 			return // RFC 8785 writes 1e20 with 21 digits
 		}

@@ -39,6 +39,8 @@ func (s *server) readyz(c *gin.Context) error {
 		a.Detail = "the database cannot be written"
 	case h.ClockSkew.Abs() > maxClockSkew:
 		a.Detail = "the clock is more than 1 s off the database's"
+	case s.rollout != nil && s.rollout.Ready() != nil:
+		a.Detail = "another bundle is active than the one that this gate runs, so it can decide nothing; its log says why"
 	case id.BundleHash == "":
 		a.Detail = "no bundle is active"
 	}

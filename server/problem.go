@@ -8,6 +8,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/tiergate/tiergate/engine"
 )
@@ -23,6 +24,7 @@ type Problem struct {
 	Status int                 `json:"status"`
 	Detail string              `json:"detail"`
 	Errors []engine.FieldError `json:"errors,omitempty"`
+	Report jsontext.Value      `json:"report,omitempty"` // of a proof that fails
 
 	retryAfter string // seconds
 }
@@ -95,6 +97,9 @@ func (s *server) asProblem(err error) *Problem {
 func (s *server) lookUp(err error) *Problem {
 	var p *Problem
 	if errors.As(err, &p) {
+		return p
+	}
+	if p := refusalProblem(err); p != nil {
 		return p
 	}
 	if errors.Is(err, engine.ErrPolicy) {

@@ -41,6 +41,9 @@ var credentials = []struct{ token, tenant, roles string }{
 	{"acme-all", "acme", "agent,operator,auditor"},
 	{"globex-all", "globex", "agent,operator,auditor"},
 	{"any-all", "*", "agent,operator,auditor"},
+	{"any-auditor", "*", "auditor"},
+	{"any-operator", "*", "operator"},
+	{"any-admin", "*", "policy_admin"},
 }
 
 func testTokens(t testing.TB) *Tokens {

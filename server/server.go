@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tiergate/tiergate/engine"
+	"github.com/tiergate/tiergate/rollout"
 )
 
 // Gate answers questions. *engine.Gate is one.
@@ -42,10 +43,27 @@ type Store interface {
 	Health(ctx context.Context) engine.Health
 }
 
+// Rollout knows which policy decides and changes it. *rollout.Rollout is one and
+// says what each method promises.
+type Rollout interface {
+	Upload(ctx context.Context, archive []byte, meta engine.ChangeMeta) (b rollout.Bundle, added bool, err error)
+	Bundles(ctx context.Context, before int64, limit int) ([]rollout.Bundle, error)
+	Bundle(ctx context.Context, hash string) (rollout.Bundle, error)
+	Archive(ctx context.Context, hash string) ([]byte, error)
+	Activate(ctx context.Context, hash string, meta engine.ChangeMeta) (rollout.Bundle, error)
+	Rollback(ctx context.Context, hash string, meta engine.ChangeMeta) (rollout.Bundle, error)
+	StartShadow(ctx context.Context, hash string, meta engine.ChangeMeta) (rollout.Bundle, error)
+	StopShadow(ctx context.Context, hash string, meta engine.ChangeMeta) (rollout.Bundle, error)
+	Shadow(ctx context.Context, hash string) (engine.ShadowReport, error)
+	History(ctx context.Context, q engine.PolicyHistoryQuery) ([]engine.PolicyChange, error)
+	Ready() error
+}
+
 // Options is what a server is made of. Gate, Store and Tokens are required.
 type Options struct {
 	Gate     Gate
 	Store    Store
+	Rollout  Rollout // nil: the policy never changes, and nothing stands under /bundles
 	Tokens   *Tokens
 	Dev      bool                 // answer only to loopback names in Host
 	Logger   *slog.Logger         // default slog.Default
@@ -56,6 +74,7 @@ type Options struct {
 type server struct {
 	gate    Gate
 	store   Store
+	rollout Rollout
 	tokens  *Tokens
 	logger  *slog.Logger
 	metrics *metrics
@@ -78,6 +97,10 @@ var (
 	dial    = []Role{Operator}
 	dialGet = []Role{Operator, Auditor}
 	read    = []Role{Auditor}
+
+	change     = []Role{PolicyAdmin}
+	changeGet  = []Role{Operator, Auditor, PolicyAdmin}
+	changeRead = []Role{Auditor, PolicyAdmin} // of all tenants, see allTenants
 )
 
 var routes = []route{
@@ -104,6 +127,16 @@ var routes = []route{
 	{"POST", base + "/stop", dial, (*server).stop},
 	{"POST", base + "/release", dial, (*server).release},
 
+	{"POST", base + "/bundles", change, (*server).uploadBundle},
+	{"GET", base + "/bundles", changeGet, (*server).bundles},
+	{"GET", base + "/bundles/history", changeGet, (*server).policyHistory},
+	{"GET", base + "/bundles/:bundle_hash", changeGet, (*server).bundle},
+	{"POST", base + "/bundles/:bundle_hash/activate", change, (*server).activate},
+	{"POST", base + "/bundles/:bundle_hash/rollback", change, (*server).rollback},
+	{"POST", base + "/bundles/:bundle_hash/shadow", change, (*server).startShadow},
+	{"GET", base + "/bundles/:bundle_hash/shadow", changeRead, (*server).shadow},
+	{"DELETE", base + "/bundles/:bundle_hash/shadow", change, (*server).stopShadow},
+
 	{"GET", base + "/gate-log", read, (*server).gateLog},
 	{"GET", base + "/gate-log/summary", read, (*server).summary},
 }
@@ -121,7 +154,7 @@ func newEngine(o Options) *gin.Engine {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	s := &server{o.Gate, o.Store, o.Tokens, o.Logger, newMetrics(o.Registry), o.Now}
+	s := &server{o.Gate, o.Store, o.Rollout, o.Tokens, o.Logger, newMetrics(o.Registry), o.Now}
 	gin.SetMode(gin.ReleaseMode)
 	g := gin.New()
 	_ = g.SetTrustedProxies(nil)

@@ -34,8 +34,13 @@ func readBody(c *gin.Context, limit int64) ([]byte, error) {
 	if !isJSON(c.Request.Header["Content-Type"]) {
 		return nil, problem(http.StatusUnsupportedMediaType, "unsupported_media_type", "The body must be JSON", "Send Content-Type: application/json in UTF-8.")
 	}
+	return readBytes(c, limit)
+}
+
+// readBytes reads a body of any type, at most limit bytes.
+func readBytes(c *gin.Context, limit int64) ([]byte, error) {
 	if enc := c.GetHeader("Content-Encoding"); enc != "" && enc != "identity" {
-		return nil, problem(http.StatusUnsupportedMediaType, "unsupported_media_type", "The body must be JSON", "Send the body without Content-Encoding.")
+		return nil, problem(http.StatusUnsupportedMediaType, "unsupported_media_type", "The body is encoded", "Send the body without Content-Encoding.")
 	}
 	length := c.Request.ContentLength
 	if length > limit {

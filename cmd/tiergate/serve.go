@@ -123,7 +123,7 @@ func serve(cmd *cobra.Command, f serveFlags) (err error) {
 	policy, epoch := policies.Policy()
 	gate := engine.NewGate(engine.GateOptions{Facts: s, Log: s, Policy: policy, PolicyEpoch: epoch, EngineVersion: engineVersion(), Logger: logger})
 	policies.Start(gate)
-	handler := server.New(server.Options{Gate: gate, Store: s, Tokens: tokens, Dev: f.dev, Logger: logger, Registry: registry})
+	handler := server.New(server.Options{Gate: gate, Store: s, Rollout: policies, Tokens: tokens, Dev: f.dev, Logger: logger, Registry: registry})
 
 	listener, err := net.ListenTCP("tcp", addr)
 	if err != nil {
