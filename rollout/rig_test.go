@@ -11,70 +11,29 @@ import (
 	"encoding/pem"
 	"errors"
 	"io"
-	"io/fs"
 	"log/slog"
 	"strings"
-	"sync"
 	"testing"
-	"testing/fstest"
 	"time"
 
 	"github.com/tiergate/tiergate/bundles"
 	"github.com/tiergate/tiergate/engine"
-	"github.com/tiergate/tiergate/policies"
 	"github.com/tiergate/tiergate/rollout"
+	"github.com/tiergate/tiergate/rollout/rollouttest"
 	"github.com/tiergate/tiergate/store"
 	"github.com/tiergate/tiergate/store/storetest"
 )
 
 var petra = engine.ChangeMeta{Actor: "petra", Reason: "the pilot's new rules"}
 
-// shipped are the files of the built-in bundle.
-var shipped = sync.OnceValue(func() fstest.MapFS {
-	files := fstest.MapFS{}
-	err := fs.WalkDir(policies.FS, ".", func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		content, err := fs.ReadFile(policies.FS, path)
-		files[path] = &fstest.MapFile{Data: content}
-		return err
-	})
-	if err != nil {
-		panic(err)
-	}
-	return files
-})
-
-// revised is the built-in bundle as another revision; edits are pairs of old
-// and new text, made in every file that has the old.
 func revised(t testing.TB, revision string, edits ...string) *bundles.Bundle {
 	t.Helper()
-	files := fstest.MapFS{}
-	for path, f := range shipped() {
-		text := string(f.Data)
-		if path == ".manifest" {
-			text = `{"revision": "` + revision + `", "roots": ["gate"]}`
-		}
-		for i := 0; i < len(edits); i += 2 {
-			text = strings.ReplaceAll(text, edits[i], edits[i+1])
-		}
-		files[path] = &fstest.MapFile{Data: []byte(text)}
-	}
-	b, err := bundles.LoadFS(files)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
+	return rollouttest.Revised(t, revision, edits...)
 }
 
 func pack(t testing.TB, b *bundles.Bundle) []byte {
 	t.Helper()
-	var out bytes.Buffer
-	if err := b.WriteArchive(&out); err != nil {
-		t.Fatal(err)
-	}
-	return out.Bytes()
+	return rollouttest.Pack(t, b)
 }
 
 // key makes a key pair: what signs, and what verifies.

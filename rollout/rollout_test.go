@@ -11,6 +11,7 @@ import (
 	"github.com/tiergate/tiergate/bundles"
 	"github.com/tiergate/tiergate/engine"
 	"github.com/tiergate/tiergate/rollout"
+	"github.com/tiergate/tiergate/rollout/rollouttest"
 	"github.com/tiergate/tiergate/store/storetest"
 )
 
@@ -108,7 +109,7 @@ func TestBadUploads(t *testing.T) {
 		"no archive": []byte("hello"),
 		"cut off":    good[:len(good)/2],
 		// A rule that the engine's guards do not know.
-		"no verdict": pack(t, revised(t, "1.1.0", "block_override", "another_override")),
+		"no verdict": pack(t, revised(t, "1.1.0", rollouttest.Broken...)),
 	} {
 		_, _, err := r.Upload(t.Context(), archive, petra)
 		if refusal, ok := errors.AsType[*rollout.Refusal](err); !ok || refusal.Kind != rollout.BadBundle || refusal.Detail == "" {
@@ -120,7 +121,7 @@ func TestBadUploads(t *testing.T) {
 	}
 	if _, err := rollout.Open(t.Context(), func() rollout.Options {
 		o := options(t, storeOn(t, storetest.SQLite(t)))
-		bad := revised(t, "1.0.0", "block_override", "another_override")
+		bad := revised(t, "1.0.0", rollouttest.Broken...)
 		o.Seed = rollout.Source{Bundle: bad, Archive: pack(t, bad), From: "--bundle x"}
 		return o
 	}()); !errors.Is(err, rollout.ErrSeed) {

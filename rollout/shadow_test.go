@@ -7,6 +7,7 @@ import (
 
 	"github.com/tiergate/tiergate/engine"
 	"github.com/tiergate/tiergate/rollout"
+	"github.com/tiergate/tiergate/rollout/rollouttest"
 	"github.com/tiergate/tiergate/store/storetest"
 )
 
@@ -28,7 +29,7 @@ func TestShadow(t *testing.T) {
 	url := storetest.Postgres(t)
 	a, b := start(t, storeOn(t, url)), start(t, storeOn(t, url))
 	ctx := t.Context()
-	wider := revised(t, "1.1.0", "search_siem:\n  blast_radius: MINIMAL", "search_siem:\n  blast_radius: HIGH")
+	wider := revised(t, "1.1.0", rollouttest.Cautious...)
 	seed := revised(t, "1.0.0").Hash
 	hash := a.upload(wider)
 	third := a.upload(revised(t, "1.2.0"))

@@ -6,51 +6,23 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net/http/httptest"
 	"strings"
 	"testing"
-	"testing/fstest"
 	"time"
 
 	"github.com/tiergate/tiergate/bundles"
 	"github.com/tiergate/tiergate/engine"
 	"github.com/tiergate/tiergate/policies"
 	"github.com/tiergate/tiergate/rollout"
+	"github.com/tiergate/tiergate/rollout/rollouttest"
 	"github.com/tiergate/tiergate/store"
 )
 
-// revised is the shipped bundle as another revision, packed.
 func revised(t testing.TB, revision string, edits ...string) (hash string, archive []byte) {
 	t.Helper()
-	files := fstest.MapFS{}
-	err := fs.WalkDir(policies.FS, ".", func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		content, err := fs.ReadFile(policies.FS, path)
-		text := string(content)
-		if path == ".manifest" {
-			text = `{"revision": "` + revision + `", "roots": ["gate"]}`
-		}
-		for i := 0; i < len(edits); i += 2 {
-			text = strings.ReplaceAll(text, edits[i], edits[i+1])
-		}
-		files[path] = &fstest.MapFile{Data: []byte(text)}
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := bundles.LoadFS(files)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var out bytes.Buffer
-	if err := b.WriteArchive(&out); err != nil {
-		t.Fatal(err)
-	}
-	return b.Hash, out.Bytes()
+	b := rollouttest.Revised(t, revision, edits...)
+	return b.Hash, rollouttest.Pack(t, b)
 }
 
 // withRollout gives a rig a rollout and the gate that it moves. Revision
@@ -61,13 +33,9 @@ func withRollout(t testing.TB) func(*Options) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var archive bytes.Buffer
-		if err := builtin.WriteArchive(&archive); err != nil {
-			t.Fatal(err)
-		}
 		s := o.Store.(*store.Store)
 		r, err := rollout.Open(t.Context(), rollout.Options{
-			Store: s, Seed: rollout.Source{Bundle: builtin, Archive: archive.Bytes(), From: "the built-in bundle"}, EngineVersion: "test", Logger: o.Logger,
+			Store: s, Seed: rollout.Source{Bundle: builtin, Archive: rollouttest.Pack(t, builtin), From: "the built-in bundle"}, EngineVersion: "test", Logger: o.Logger,
 			ProofPatience: 50 * time.Millisecond,
 			Prove: func(ctx context.Context, b *bundles.Bundle) (bool, json.RawMessage, error) {
 				if b.Revision == "1.7.77" {
@@ -101,7 +69,7 @@ func (r *rig) upload(status int, archive []byte) reply {
 
 func TestBundlesOverHTTP(t *testing.T) {
 	r := newRig(t, withRollout(t))
-	hash, archive := revised(t, "1.1.0", "search_siem:\n  blast_radius: MINIMAL", "search_siem:\n  blast_radius: HIGH")
+	hash, archive := revised(t, "1.1.0", rollouttest.Cautious...)
 	path := base + "/bundles/" + hash
 	seed := r.must(200, "any-admin", "GET", base+"/bundles", "").body["entries"].([]any)[0].(map[string]any)
 	if seed["active"] != true || seed["uploaded_by"] != "system" || seed["policy_epoch"] != 1.0 {
@@ -205,7 +173,7 @@ func TestProofsOverHTTP(t *testing.T) {
 func TestBadBundleRequests(t *testing.T) {
 	r := newRig(t, withRollout(t))
 	hash, archive := revised(t, "1.1.0")
-	_, broken := revised(t, "1.2.0", "block_override", "other_override")
+	_, broken := revised(t, "1.2.0", rollouttest.Broken...)
 	r.upload(201, archive)
 	path := base + "/bundles"
 	one := path + "/" + hash
