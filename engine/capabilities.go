@@ -40,3 +40,14 @@ func Capabilities() *ast.Capabilities {
 	c.AllowNet = []string{}
 	return c
 }
+
+// Impure reports whether a builtin's result depends on more than its arguments,
+// as far as this OPA tells, or the builtin is not known.
+func Impure(name string) bool {
+	for _, b := range ast.Builtins {
+		if b.Name == name {
+			return b.Nondeterministic
+		}
+	}
+	return !slices.Contains(allowedBuiltins, name)
+}

@@ -211,14 +211,15 @@ func (p *Policy) Decide(ctx context.Context, input ast.Value) (Verdict, error) {
 	return v, nil
 }
 
-// verdict reads and guards what the policy said about input.
+// verdict reads and guards what the policy said about input. A verdict that
+// comes with an error did not pass the guards and must not be used.
 func (p *Policy) verdict(term *ast.Term, input ast.Value) (Verdict, error) {
 	v, err := parseVerdict(term)
 	if err != nil {
 		return Verdict{}, err
 	}
 	if err := p.guard(&v, input); err != nil {
-		return Verdict{}, fmt.Errorf("guard: %w", err)
+		return v, fmt.Errorf("guard: %w", err)
 	}
 	return v, nil
 }

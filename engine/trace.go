@@ -112,7 +112,8 @@ func (p *Policy) tracer(ctx context.Context, src PolicySource) (*Tracer, error) 
 func (t *Tracer) Policy() *Policy { return t.policy }
 
 // Decide decides r under facts at now, as Policy.Decide does, and tells what
-// was read. The guards read the action type, the tier and the stop.
+// was read. The guards read the action type, the tier and the stop. With an
+// error, the verdict is what the policy said, as far as it can be read.
 func (t *Tracer) Decide(ctx context.Context, r *Request, f *Facts, now time.Time) (Verdict, Trace, error) {
 	_, doc := newInput(r, f, now, false)
 	tr := newTrace(doc)

@@ -1,0 +1,233 @@
+package review
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/tiergate/tiergate/engine"
+)
+
+// maxRounds bounds how often boundaries that were found lead to situations in
+// which more are found. Two suffice for every bundle seen so far.
+const maxRounds = 8
+
+// Explore makes the space of everything that the subjects can tell apart, and
+// decides all of it under each. It starts from the action tables and the
+// numbers that the compiled Rego compares, and cuts the space further at every
+// constant that an evaluation holds a part of the input against, until no more
+// are found. leave and progress are as for Space.Decide; progress begins anew
+// for every subject and round.
+func Explore(ctx context.Context, leave int, progress Progress, subjects ...*Subject) ([]*Table, error) {
+	s := base(actionTypes(subjects))
+	cuts := newCuts()
+	for _, sub := range subjects {
+		for _, n := range sub.policy.ComparedNumbers() {
+			cuts.number(n)
+		}
+	}
+	for range maxRounds {
+		cuts.apply(s)
+		if err := s.complete(); err != nil {
+			return nil, err
+		}
+		tables := make([]*Table, len(subjects))
+		seen := map[engine.Sight]bool{}
+		paths := map[string]bool{}
+		for i, sub := range subjects {
+			var err error
+			if tables[i], err = s.decide(ctx, sub, leave, progress, seen, paths); err != nil {
+				return nil, err
+			}
+			for _, path := range sub.policy.InputPaths() {
+				paths[path] = true
+			}
+		}
+		if cuts.add(s, seen) {
+			continue
+		}
+		s.report(seen, paths)
+		return tables, nil
+	}
+	return nil, fmt.Errorf("new boundaries were found in each of %d rounds: the policy computes what it compares with, so its space cannot be listed", maxRounds)
+}
+
+// actionTypes lists every action type of the subjects by radius, and one that
+// none of them knows.
+func actionTypes(subjects []*Subject) (list []string) {
+	radius := map[string]engine.BlastRadius{}
+	for _, s := range subjects {
+		for _, a := range s.policy.Actions() {
+			radius[a.ActionType] = a.BlastRadius
+		}
+	}
+	list = slices.SortedFunc(maps.Keys(radius), func(a, b string) int {
+		return cmp.Or(cmp.Compare(radius[a], radius[b]), cmp.Compare(a, b))
+	})
+	unknown := "unknown_action"
+	for radius[unknown] != 0 {
+		unknown += "_"
+	}
+	return append(list, unknown)
+}
+
+// cuts are the values that the bundles' own constants add to the space.
+type cuts struct {
+	numbers []float64
+	values  map[engine.Part][]string
+}
+
+func newCuts() *cuts {
+	return &cuts{numbers: []float64{0, constraintConfidence, 1}, values: map[engine.Part][]string{}}
+}
+
+func (c *cuts) number(text string) bool {
+	n, err := strconv.ParseFloat(text, 64)
+	if err != nil || n < 0 || n > 1 || slices.Contains(c.numbers, n) {
+		return false
+	}
+	c.numbers = append(c.numbers, n)
+	return true
+}
+
+// apply puts the values into the space.
+func (c *cuts) apply(s *Space) {
+	s.setNumbers(c.numbers)
+	for p, list := range c.values {
+		into := s.values(p)
+		for _, v := range list {
+			if !slices.Contains(*into, v) {
+				*into = append(*into, v)
+			}
+		}
+	}
+}
+
+// values is the part's list of texts; nil where the space lists none.
+func (s *Space) values(p engine.Part) *[]string {
+	switch p {
+	case engine.PartActionType:
+		return &s.ActionTypes
+	case engine.PartTarget:
+		return &s.Targets
+	case engine.PartActor:
+		return &s.Actors
+	case engine.PartTenantID:
+		return &s.Tenants
+	}
+	return nil
+}
+
+// add reports whether the sights tell of values that the space lacks.
+func (c *cuts) add(s *Space, seen map[engine.Sight]bool) (more bool) {
+	for _, sight := range slices.SortedFunc(maps.Keys(seen), compareSights) {
+		if sight.Part == engine.PartConfidence && sight.Kind == engine.SightNumber {
+			more = c.number(sight.Text) || more
+			continue
+		}
+		have := s.values(sight.Part)
+		if have == nil {
+			continue
+		}
+		for _, v := range examples(sight, *have) {
+			if !slices.Contains(*have, v) && !slices.Contains(c.values[sight.Part], v) && usable(sight.Part, v) {
+				c.values[sight.Part] = append(c.values[sight.Part], v)
+				more = true
+			}
+		}
+	}
+	return more
+}
+
+func compareSights(a, b engine.Sight) int {
+	return cmp.Or(cmp.Compare(a.Part, b.Part), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Text, b.Text))
+}
+
+// usable: a gate would take the value in a request.
+func usable(p engine.Part, v string) bool {
+	return v != "" && (p != engine.PartActionType || strings.Trim(v, "abcdefghijklmnopqrstuvwxyz0123456789_") == "")
+}
+
+// examples are values of a part on the inner side of the boundary that a sight
+// tells of, where none of those at hand lies there. The other side is always
+// inhabited.
+func examples(sight engine.Sight, have []string) []string {
+	holds := func(test func(v, text string) bool) bool {
+		return slices.ContainsFunc(have, func(v string) bool { return test(v, sight.Text) })
+	}
+	switch sight.Kind {
+	case engine.SightEqual:
+		return []string{sight.Text}
+	case engine.SightPrefix:
+		if !holds(strings.HasPrefix) {
+			return []string{sight.Text + "x"}
+		}
+	case engine.SightSuffix:
+		if !holds(strings.HasSuffix) {
+			return []string{"x" + sight.Text}
+		}
+	case engine.SightContains:
+		if !holds(strings.Contains) {
+			return []string{"x" + sight.Text + "x"}
+		}
+	case engine.SightNetwork:
+		if n, ok := engine.ParseNetwork(sight.Text); ok {
+			return aroundNetwork(n)
+		}
+	}
+	return nil
+}
+
+// aroundNetwork lists an address inside, the network, the next larger one and
+// the address before and after it.
+func aroundNetwork(n netip.Prefix) []string {
+	if n.IsSingleIP() {
+		return []string{n.Addr().String()}
+	}
+	list := []string{n.Addr().String(), n.String()}
+	if before := n.Addr().Prev(); before.IsValid() {
+		list = append(list, before.String())
+	}
+	if n.Bits() > 0 {
+		list = append(list, netip.PrefixFrom(n.Addr(), n.Bits()-1).Masked().String())
+	}
+	return list
+}
+
+// report writes NotCovered and ByExample.
+func (s *Space) report(seen map[engine.Sight]bool, paths map[string]bool) {
+	s.NotCovered, s.ByExample = nil, nil
+	for _, path := range slices.Sorted(maps.Keys(paths)) {
+		s.NotCovered = append(s.NotCovered, fmt.Sprintf("this policy also depends on %s: not covered", path))
+	}
+	functions := map[engine.Part][]string{}
+	for _, sight := range slices.SortedFunc(maps.Keys(seen), compareSights) {
+		switch {
+		case sight.Part == engine.PartNow && sight.Kind != engine.SightFunction:
+			s.NotCovered = append(s.NotCovered, fmt.Sprintf("this policy also compares input.now with %q: not covered, every situation is at one moment", sight.Text))
+		case sight.Part == engine.PartNow && sight.Text != "regex.match":
+			s.NotCovered = append(s.NotCovered, fmt.Sprintf("this policy also gives input.now to %s: not covered, every situation is at one moment", sight.Text))
+		case sight.Part == engine.PartOverrides || sight.Part == engine.PartWhitelist:
+			if sight.Kind == engine.SightEqual && !stateWords[sight.Text] {
+				s.NotCovered = append(s.NotCovered, fmt.Sprintf("this policy also looks for %q in %s: not covered", sight.Text, sight.Part))
+			}
+		case sight.Kind == engine.SightFunction && sight.Part != engine.PartNow:
+			functions[sight.Part] = append(functions[sight.Part], sight.Text)
+		}
+	}
+	for _, p := range slices.Sorted(maps.Keys(functions)) {
+		s.ByExample = append(s.ByExample, fmt.Sprintf("%s is given to %s: covered by the %d values of the space, which may not show every boundary",
+			p, strings.Join(functions[p], ", "), s.sizes[p]))
+	}
+}
+
+// stateWords are the texts that the states of overrides and whitelist vary.
+var stateWords = map[string]bool{
+	"block": true, "require_approval": true, "force_auto": true,
+	"target": true, "target_prefix": true, "target_cidr": true, "not_target_cidr": true, "min_confidence": true,
+}

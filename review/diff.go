@@ -1,0 +1,141 @@
+package review
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/tiergate/tiergate/engine"
+)
+
+// Direction is which way a change moves autonomy.
+type Direction string
+
+// The directions, from narrow to wide: no decision, blocked, queued_approval,
+// auto.
+const (
+	Widens   Direction = "WIDENS"
+	Narrows  Direction = "NARROWS"
+	SameWide Direction = "SAME"
+)
+
+// Difference is what two bundles decide differently.
+type Difference struct {
+	Old        BundleName `json:"old"`
+	New        BundleName `json:"new"`
+	Situations int        `json:"situations"` // in the common space
+	Changed    int        `json:"changed"`    // whose decision differs
+	Changes    []Change   `json:"changes"`    // that say exactly which
+	// OtherRule are situations with the same decision by another rule.
+	OtherRule []Change      `json:"other_rule"`
+	Texts     []TextChange  `json:"texts"`
+	Tables    []TableChange `json:"tables"`
+	// NotCovered and ByExample are as in Space.
+	NotCovered []string `json:"not_covered"`
+	ByExample  []string `json:"by_example"`
+}
+
+// BundleName names a side of a Difference.
+type BundleName struct {
+	Name       string `json:"name"` // as the caller knows it
+	Revision   string `json:"revision"`
+	BundleHash string `json:"bundle_hash"`
+}
+
+// Change is a set of situations that all move the same way.
+type Change struct {
+	// Situation says which they are, exactly.
+	Situation  string    `json:"situation"`
+	Before     string    `json:"before"` // a decision, a rule, or "no decision"
+	After      string    `json:"after"`
+	Direction  Direction `json:"direction"`
+	Situations int       `json:"situations"`
+	Example    Example   `json:"example"`
+}
+
+// Example is the plainest situation of a Change.
+type Example struct {
+	Situation string          `json:"situation"`
+	Before    string          `json:"before"`
+	After     string          `json:"after"`
+	RuleAfter string          `json:"rule_after,omitempty"`
+	Input     json.RawMessage `json:"input"`
+}
+
+// String is the change as one line.
+func (c Change) String() string {
+	s := fmt.Sprintf("%s: %s → %s", c.Situation, c.Before, c.After)
+	if c.Direction != SameWide {
+		s += ", " + string(c.Direction)
+	}
+	return s
+}
+
+// Widenings are the changes that widen.
+func (d *Difference) Widenings() []Change {
+	return slices.DeleteFunc(slices.Clone(d.Changes), func(c Change) bool { return c.Direction != Widens })
+}
+
+// Diff decides everything that either bundle can tell apart under both, and says
+// what differs. names are how the caller knows the two.
+func Diff(ctx context.Context, older, newer *Subject, names [2]string, progress Progress) (*Difference, error) {
+	tables, err := Explore(ctx, 0, progress, older, newer)
+	if err != nil {
+		return nil, err
+	}
+	s := tables[0].Space
+	d := &Difference{
+		Old:        BundleName{names[0], older.ID.Revision, older.ID.BundleHash},
+		New:        BundleName{names[1], newer.ID.Revision, newer.ID.BundleHash},
+		Situations: s.size, Changes: []Change{}, OtherRule: []Change{},
+		NotCovered: append([]string{}, s.NotCovered...), ByExample: append([]string{}, s.ByExample...),
+		Texts: textChanges(tables[0], tables[1]), Tables: tableChanges(older.Data, newer.Data),
+	}
+	radii := newChecker(tables[1], newer.policy.Actions()).radii
+	decisions := newTransitions(tables[0], tables[1], func(a, b *Outcome) (string, string, bool) {
+		return decisionOf(a), decisionOf(b), decisionOf(a) != decisionOf(b)
+	})
+	if d.Changes, d.Changed, err = decisions.tell(ctx, radii); err != nil {
+		return nil, err
+	}
+	rules := newTransitions(tables[0], tables[1], func(a, b *Outcome) (string, string, bool) {
+		return a.Rule, b.Rule, a.Rule != b.Rule && decisionOf(a) == decisionOf(b)
+	})
+	if d.OtherRule, _, err = rules.tell(ctx, radii); err != nil {
+		return nil, err
+	}
+	for i := range d.Changes {
+		c := &d.Changes[i]
+		if c.Direction = Narrows; widthOf(c.After) > widthOf(c.Before) {
+			c.Direction = Widens
+		}
+	}
+	for i := range d.OtherRule {
+		d.OtherRule[i].Direction = SameWide
+	}
+	slices.SortStableFunc(d.Changes, func(a, b Change) int {
+		return cmp.Or(-cmp.Compare(a.Direction, b.Direction), -cmp.Compare(a.Situations, b.Situations), strings.Compare(a.Situation, b.Situation))
+	})
+	return d, nil
+}
+
+const noDecision = "no decision"
+
+// decisionOf is the decision as the gate would give it.
+func decisionOf(o *Outcome) string {
+	if o.Err != "" {
+		return noDecision
+	}
+	return o.Decision.String()
+}
+
+func widthOf(decision string) int {
+	d, err := engine.ParseDecision(decision)
+	if err != nil {
+		return 0
+	}
+	return width(d)
+}

@@ -1,0 +1,282 @@
+package review
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tiergate/tiergate/engine"
+)
+
+// Proof says which promises a bundle keeps over its whole space. It is kept by
+// bundle hash and engine version.
+type Proof struct {
+	BundleHash    string         `json:"bundle_hash"`
+	Revision      string         `json:"revision"`
+	EngineVersion string         `json:"engine_version"`
+	Holds         bool           `json:"holds"` // every promise
+	Situations    int            `json:"situations"`
+	Evaluations   int            `json:"evaluations"`
+	Seconds       float64        `json:"seconds"`
+	Space         map[string]int `json:"space"` // by part, how many values it takes
+	Promises      []Checked      `json:"promises"`
+	// NotCovered and ByExample are as in Space: what the proof says nothing, or
+	// less, about.
+	NotCovered []string `json:"not_covered"`
+	ByExample  []string `json:"by_example"`
+}
+
+// Checked is what became of one promise.
+type Checked struct {
+	Name           string          `json:"name"`
+	Title          string          `json:"title"`
+	Holds          bool            `json:"holds"`
+	Situations     int             `json:"situations"` // that it says something about
+	Broken         int             `json:"broken"`     // of those
+	Counterexample *Counterexample `json:"counterexample,omitempty"`
+}
+
+// Counterexample is the plainest situation in which a promise is broken.
+type Counterexample struct {
+	Sentence string `json:"sentence"`
+	// Inputs are the input documents, as `tiergate eval` takes them: two for a
+	// promise that compares situations, none for one about the bundle as such.
+	Inputs []json.RawMessage `json:"inputs"`
+}
+
+// ProveOptions says how to prove.
+type ProveOptions struct {
+	EngineVersion string
+	LeaveCores    int                                 // for what else runs in the process
+	Progress      func(stage string, done, total int) // may be nil; called by several goroutines
+}
+
+// Prove checks every promise over everything that the bundle can tell apart.
+// The error is about proving; a promise that is broken is in the Proof.
+func Prove(ctx context.Context, subject *Subject, o ProveOptions) (*Proof, error) {
+	started := time.Now()
+	progress := func(stage string) Progress {
+		if o.Progress == nil {
+			return nil
+		}
+		return func(done, total int) { o.Progress(stage, done, total) }
+	}
+	tables, err := Explore(ctx, o.LeaveCores, progress("deciding every situation"), subject)
+	if err != nil {
+		return nil, err
+	}
+	table := tables[0]
+	c := newChecker(table, subject.policy.Actions())
+	proof := &Proof{
+		BundleHash: subject.ID.BundleHash, Revision: subject.ID.Revision, EngineVersion: o.EngineVersion,
+		Situations: table.Space.size, Evaluations: table.Evaluations, Space: map[string]int{},
+		NotCovered: slices.Clip(append([]string{}, table.Space.NotCovered...)), ByExample: append([]string{}, table.Space.ByExample...),
+	}
+	for p, n := range table.Space.sizes {
+		proof.Space[engine.Part(p).String()] = n
+	}
+	if proof.Promises, err = c.checkAll(ctx, o.LeaveCores, progress("checking the promises")); err != nil {
+		return nil, err
+	}
+	radius, evaluations, err := c.checkRadius(ctx, subject, o.LeaveCores, progress("deciding with other radii"))
+	if err != nil {
+		return nil, err
+	}
+	proof.Evaluations += evaluations
+	proof.Promises = append(proof.Promises, radius, checkBuiltins(subject.policy))
+	proof.Holds = !slices.ContainsFunc(proof.Promises, func(p Checked) bool { return !p.Holds })
+	proof.Seconds = time.Since(started).Seconds()
+	return proof, nil
+}
+
+// tally counts one promise, and keeps the plainest situation that breaks it.
+type tally struct {
+	applies, broken int
+	worst           Situation
+}
+
+func (t *tally) add(u tally, s *Space) {
+	if u.broken > 0 && (t.broken == 0 || s.plainer(u.worst, t.worst)) {
+		t.worst = u.worst
+	}
+	t.applies += u.applies
+	t.broken += u.broken
+}
+
+// scan looks at every cell, in parallel by action type and tier.
+func (s *Space) scan(ctx context.Context, leave int, progress Progress, block func(x Situation, first, n int)) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(max(1, runtime.GOMAXPROCS(0)-leave))
+	n, done := s.strides[engine.PartTier], 0
+	var mu sync.Mutex
+	for first := 0; first < s.size; first += n {
+		group.Go(func() error {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			block(s.situation(first), first, n)
+			mu.Lock()
+			defer mu.Unlock()
+			if done += n; progress != nil {
+				progress(done, s.size)
+			}
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
+// next steps to the situation of the next cell.
+func (s *Space) next(x *Situation) {
+	for p := engine.Parts - 1; p >= 0; p-- {
+		if x[p]++; x[p] < s.sizes[p] {
+			return
+		}
+		x[p] = 0
+	}
+}
+
+func (c *checker) checkAll(ctx context.Context, leave int, progress Progress) ([]Checked, error) {
+	total := make([]tally, len(promises))
+	var mu sync.Mutex
+	err := c.space.scan(ctx, leave, progress, func(x Situation, first, n int) {
+		part := make([]tally, len(promises))
+		for i := first; i < first+n; i++ {
+			for k := range promises {
+				p, t := &promises[k], &part[k]
+				if !p.applies(c, &x, i) {
+					continue
+				}
+				if t.applies++; !p.holds(c, &x, i) {
+					if t.broken++; t.broken == 1 || c.space.plainer(x, t.worst) {
+						t.worst = x
+					}
+				}
+			}
+			c.space.next(&x)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		for k := range total {
+			total[k].add(part[k], c.space)
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	list := make([]Checked, len(promises))
+	for k, t := range total {
+		p := promises[k]
+		list[k] = Checked{Name: p.Name, Title: p.Title, Holds: t.broken == 0, Situations: t.applies, Broken: t.broken}
+		if t.broken > 0 {
+			list[k].Counterexample = c.counterexample(p, t.worst)
+		}
+	}
+	return list, nil
+}
+
+func (c *checker) counterexample(p Promise, x Situation) *Counterexample {
+	e := &Counterexample{
+		Sentence: fmt.Sprintf("%s: %s", c.space.Describe(x), c.table.At(x)),
+		Inputs:   []json.RawMessage{c.space.Input(x)},
+	}
+	if p.beside != nil {
+		y, as := p.beside(c, x)
+		e.Sentence += fmt.Sprintf("; %s: %s", as, c.table.At(y))
+		e.Inputs = append(e.Inputs, c.space.Input(y))
+	}
+	return e
+}
+
+// checkRadius decides the same situations under the same rules with tables that
+// give every action type one radius after the other.
+func (c *checker) checkRadius(ctx context.Context, subject *Subject, leave int, progress Progress) (Checked, int, error) {
+	out := Checked{Name: radiusNeverWidens.Name, Title: radiusNeverWidens.Title, Holds: true}
+	evaluations := 0
+	var lower *checker
+	var worst tally
+	for radius := engine.Minimal; radius <= engine.Critical; radius++ {
+		variant, err := NewSubject(ctx, withRadius(subject.PolicySource, radius))
+		if err != nil {
+			return out, 0, fmt.Errorf("with every radius %s: %w", radius, err)
+		}
+		table, err := c.space.decide(ctx, variant, leave, progress, map[engine.Sight]bool{}, map[string]bool{})
+		if err != nil {
+			return out, 0, err
+		}
+		evaluations += table.Evaluations
+		higher := newChecker(table, variant.policy.Actions())
+		if lower != nil {
+			var mu sync.Mutex
+			err := c.space.scan(ctx, leave, nil, func(x Situation, first, n int) {
+				part := tally{applies: n}
+				for i := first; i < first+n; i++ {
+					if higher.width(higher.cells[i]) > lower.width(lower.cells[i]) {
+						if part.broken++; part.broken == 1 || c.space.plainer(x, part.worst) {
+							part.worst = x
+						}
+					}
+					c.space.next(&x)
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				worst.add(part, c.space)
+			})
+			if err != nil {
+				return out, 0, err
+			}
+			if worst.broken > 0 && out.Counterexample == nil {
+				x := worst.worst
+				out.Counterexample = &Counterexample{
+					Sentence: fmt.Sprintf("%s: with radius %s %s; with radius %s %s", c.space.Describe(x), radius-1, lower.table.At(x), radius, table.At(x)),
+					Inputs:   []json.RawMessage{c.space.Input(x)},
+				}
+			}
+		}
+		lower = higher
+	}
+	out.Situations, out.Broken, out.Holds = worst.applies, worst.broken, worst.broken == 0
+	return out, evaluations, nil
+}
+
+// withRadius is the bundle with one radius for every action type of its table.
+func withRadius(src engine.PolicySource, radius engine.BlastRadius) engine.PolicySource {
+	gate, _ := src.Data["gate"].(map[string]any)
+	table, _ := gate["actions"].(map[string]any)
+	actions := make(map[string]any, len(table))
+	for name, row := range table {
+		r, _ := row.(map[string]any)
+		r = maps.Clone(r)
+		r["blast_radius"] = radius.String()
+		actions[name] = r
+	}
+	gate, data := maps.Clone(gate), maps.Clone(src.Data)
+	gate["actions"] = actions
+	data["gate"] = gate
+	src.Data = data
+	return src
+}
+
+func checkBuiltins(p *engine.Policy) Checked {
+	out := Checked{Name: noClock.Name, Title: noClock.Title, Holds: true}
+	var bad []string
+	for _, name := range p.Builtins() {
+		if engine.Impure(name) {
+			bad = append(bad, name)
+		}
+		out.Situations++
+	}
+	if out.Broken = len(bad); out.Broken > 0 {
+		out.Holds = false
+		out.Counterexample = &Counterexample{Sentence: "the bundle calls " + strings.Join(bad, ", "), Inputs: []json.RawMessage{}}
+	}
+	return out
+}

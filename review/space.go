@@ -1,0 +1,180 @@
+package review
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/tiergate/tiergate/engine"
+)
+
+// MaxSituations bounds a space; one situation takes four bytes of a Table.
+const MaxSituations = 200_000_000
+
+// ErrTooLarge: the bundle names so many boundaries that its space is larger
+// than MaxSituations.
+var ErrTooLarge = errors.New("the decision space is too large")
+
+// Now is the clock of every situation. Expiries lie around it.
+var Now = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+
+// Situation is one point of a Space: for each part of the input, which of the
+// part's values it has. The zero value is the plainest situation: the first
+// action type at tier 0, not stopped, nothing configured.
+type Situation [engine.Parts]int
+
+// Space is every situation that one or two bundles can tell apart. Explore makes it.
+type Space struct {
+	ActionTypes []string // those of the action table by radius, then unknown ones
+	Targets     []string
+	Confidences []*float64 // the first is nil: no confidence
+	Actors      []string
+	Tenants     []string
+	Overrides   []State
+	Whitelists  []State
+
+	// NotCovered are sentences about what a bundle reads and the space does not
+	// vary. A proof says nothing about it.
+	NotCovered []string
+	// ByExample are sentences about parts that a bundle gives to a function
+	// whose boundaries cannot be read; the space holds the listed values only.
+	ByExample []string
+
+	sizes   [engine.Parts]int
+	strides [engine.Parts]int
+	size    int
+
+	// What the model says is in force, by overrides × target × confidence and
+	// by whitelist × target × confidence.
+	inForce     []modes
+	whitelisted []bool
+}
+
+// modes are the override modes in force.
+type modes struct{ block, ask, force bool }
+
+// State is one state of a tenant's overrides, or of its whitelist, for the
+// action type that is asked about.
+type State struct {
+	Label string // "none", or such as "force_auto, expired"
+
+	parts     []string // names of what stands, for finding the state without some of it
+	overrides []*engine.Override
+	entries   []entry
+}
+
+const tiers = engine.MaxTier + 1
+
+// base makes the space of the given action types before any boundary is read
+// from a bundle.
+func base(actionTypes []string) *Space {
+	s := &Space{
+		ActionTypes: actionTypes,
+		Targets:     slices.Clone(baseTargets),
+		Actors:      []string{"system", "user:anna"},
+		Tenants:     []string{"acme"},
+		Overrides:   overrideStates(),
+		Whitelists:  whitelistStates(),
+	}
+	s.setNumbers([]float64{0, constraintConfidence, 1})
+	return s
+}
+
+// baseTargets are the targets that the states' constraints tell apart, in the
+// spellings that targets come in.
+var baseTargets = []string{
+	constraintTarget, // named by target and by target_prefix
+	"host:wks-043",   // by target_prefix only
+	"HOST:WKS-042",   // another case: only what narrows ignores it
+	"host:dc-01",     // by none
+	"10.1.0.1",       // inside the constraints' network
+	"ip:10.1.0.1",
+	"::ffff:10.1.0.1",
+	constraintNetwork,
+	"10.0.0.0/8", // overlaps it
+	"::/0",       // holds all of IPv4
+	"10.2.0.1",   // outside
+	"2001:db8::1",
+	"::fffe:0:0",  // neighbour of the IPv4-mapped addresses
+	"10.1.0.1/16", // host bits: no network
+}
+
+// setNumbers cuts the confidence at numbers: each of them, and a value between
+// any two neighbours, and none at all.
+func (s *Space) setNumbers(numbers []float64) {
+	slices.Sort(numbers)
+	numbers = slices.Compact(numbers)
+	s.Confidences = []*float64{nil}
+	for i, n := range numbers {
+		if i > 0 {
+			between := (numbers[i-1] + n) / 2
+			s.Confidences = append(s.Confidences, &between)
+		}
+		s.Confidences = append(s.Confidences, &n)
+	}
+}
+
+// complete computes sizes and what is in force.
+func (s *Space) complete() error {
+	s.sizes = [engine.Parts]int{
+		engine.PartActionType: len(s.ActionTypes), engine.PartTier: tiers, engine.PartStopped: 2,
+		engine.PartOverrides: len(s.Overrides), engine.PartWhitelist: len(s.Whitelists),
+		engine.PartTarget: len(s.Targets), engine.PartConfidence: len(s.Confidences),
+		engine.PartActor: len(s.Actors), engine.PartTenantID: len(s.Tenants), engine.PartNow: 1,
+	}
+	s.size = 1
+	for p := engine.Parts - 1; p >= 0; p-- {
+		s.strides[p] = s.size
+		if s.size *= s.sizes[p]; s.size > MaxSituations {
+			return fmt.Errorf("%w: %d action types, %d targets, %d confidences, %d actors and %d tenants are more than %d situations",
+				ErrTooLarge, len(s.ActionTypes), len(s.Targets), len(s.Confidences), len(s.Actors), len(s.Tenants), MaxSituations)
+		}
+	}
+	s.judge()
+	return nil
+}
+
+// Size is how many situations there are.
+func (s *Space) Size() int { return s.size }
+
+// index is the situation's place in a Table.
+func (s *Space) index(x Situation) (i int) {
+	for p, v := range x {
+		i += v * s.strides[p]
+	}
+	return i
+}
+
+// situation is the inverse of index.
+func (s *Space) situation(i int) (x Situation) {
+	for p := range x {
+		x[p] = i / s.strides[p] % s.sizes[p]
+	}
+	return x
+}
+
+// facts makes what the gate would know in the situation.
+func (s *Space) facts(x Situation) (*engine.Request, *engine.Facts) {
+	actionType := s.ActionTypes[x[engine.PartActionType]]
+	tenant := s.Tenants[x[engine.PartTenantID]]
+	r := &engine.Request{
+		TenantID: tenant, ActionType: actionType, Target: s.Targets[x[engine.PartTarget]],
+		Actor: s.Actors[x[engine.PartActor]], Confidence: s.Confidences[x[engine.PartConfidence]],
+	}
+	f := &engine.Facts{
+		TenantID: tenant, MaturityTier: x[engine.PartTier], Stopped: x[engine.PartStopped] == 1,
+		Overrides: s.Overrides[x[engine.PartOverrides]].overrides,
+	}
+	other := s.ActionTypes[(x[engine.PartActionType]+1)%len(s.ActionTypes)]
+	for _, e := range s.Whitelists[x[engine.PartWhitelist]].entries {
+		f.Whitelist = append(f.Whitelist, e.make(actionType, other))
+	}
+	return r, f
+}
+
+// Input is the input document of a situation, as `tiergate eval` takes it.
+func (s *Space) Input(x Situation) []byte {
+	r, f := s.facts(x)
+	return engine.Input(r, f, Now)
+}

@@ -1,0 +1,248 @@
+package review
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tiergate/tiergate/engine"
+	"github.com/tiergate/tiergate/engine/model"
+)
+
+// What the constraints of the states name. baseTargets lie around it.
+const (
+	constraintTarget     = "host:wks-042"
+	constraintPrefix     = "host:wks-"
+	constraintNetwork    = "10.1.0.0/16"
+	constraintConfidence = 0.9
+)
+
+// terms are the constraints that a state may have, by the label that follows
+// its mode or the entry.
+var terms = map[string]string{
+	"":                                             `{}`,
+	"on target":                                    `{"target":"host:wks-042"}`,
+	"on target_prefix":                             `{"target_prefix":"host:wks-"}`,
+	"on target_cidr":                               `{"target_cidr":"10.1.0.0/16"}`,
+	"off not_target_cidr":                          `{"not_target_cidr":"10.1.0.0/16"}`,
+	"from min_confidence":                          `{"min_confidence":0.9}`,
+	"on target and min_confidence":                 `{"min_confidence":0.9,"target":"host:wks-042"}`,
+	"on target_prefix and min_confidence":          `{"min_confidence":0.9,"target_prefix":"host:wks-"}`,
+	"on target_cidr off not_target_cidr":           `{"not_target_cidr":"10.1.0.0/16","target_cidr":"10.0.0.0/8"}`,
+	"with an unknown constraint":                   `{"colour":"red"}`,
+	"with an unknown constraint beside target":     `{"colour":"red","target":"host:wks-042"}`,
+	"with a network that has host bits":            `{"target_cidr":"10.1.0.1/16"}`,
+	"with constraints that are no object":          `null`,
+	"without a target constraint (min_confidence)": `{"min_confidence":0}`,
+}
+
+// The expiries, as labels and as distances from Now.
+const (
+	later   = "that expires in 1 ms"
+	atEnd   = "that expires now"
+	expired = "expired"
+)
+
+var expiries = map[string]time.Duration{later: time.Millisecond, atEnd: 0, expired: -time.Millisecond}
+
+func join(words ...string) string {
+	return strings.Join(slices.DeleteFunc(words, func(w string) bool { return w == "" }), " ")
+}
+
+// override makes one override; its name says all about it.
+func override(mode engine.Mode, constraints, expiry string) (name string, o *engine.Override) {
+	made := engine.Override{Mode: mode, Constraints: []byte(terms[constraints])}
+	if d, ok := expiries[expiry]; ok {
+		at := Now.Add(d)
+		made.ExpiresAt = &at
+	}
+	return join(string(mode), constraints, expiry), engine.NewOverride(made)
+}
+
+// overrideStates lists none; every mode alone in every variant; every pair of
+// modes with both in force and with either expired; and all three.
+func overrideStates() []State {
+	states := []State{{Label: "none"}}
+	add := func(list ...[3]string) {
+		var s State
+		for _, o := range list {
+			name, made := override(engine.Mode(o[0]), o[1], o[2])
+			s.parts = append(s.parts, name)
+			s.overrides = append(s.overrides, made)
+		}
+		s.Label = strings.Join(s.parts, " + ")
+		states = append(states, s)
+	}
+	const block, ask, force = string(engine.ModeBlock), string(engine.ModeRequireApproval), string(engine.ModeForceAuto)
+	for _, mode := range []string{block, ask, force} {
+		for _, expiry := range []string{"", later, atEnd, expired} {
+			add([3]string{mode, "", expiry})
+		}
+		constraints := []string{"on target", "on target_prefix", "on target_cidr", "from min_confidence", "with an unknown constraint",
+			"with a network that has host bits", "with constraints that are no object"}
+		if mode == force {
+			constraints = append(constraints, "off not_target_cidr", "on target and min_confidence")
+		}
+		for _, c := range constraints {
+			add([3]string{mode, c})
+		}
+	}
+	for _, pair := range [][2]string{{block, ask}, {block, force}, {ask, force}} {
+		a, b := [3]string{pair[0]}, [3]string{pair[1]}
+		add(a, b)
+		add(a, [3]string{pair[1], "", expired})
+		add([3]string{pair[0], "", expired}, b)
+	}
+	add([3]string{ask, "on target_cidr"}, [3]string{force})
+	add([3]string{block, "on target"}, [3]string{ask}, [3]string{force})
+	add([3]string{block}, [3]string{ask}, [3]string{force})
+	return withoutSome(states)
+}
+
+// withoutSome adds the states that are left of others when what is not in force
+// is taken away, where they are not there already.
+func withoutSome(states []State) []State {
+	have := map[string]bool{}
+	for _, s := range states {
+		have[key(s.parts)] = true
+	}
+	for _, s := range states[:len(states):len(states)] {
+		for mask := range 1 << len(s.parts) {
+			left := s.only(func(i int) bool { return mask&(1<<i) != 0 })
+			if !have[key(left.parts)] {
+				have[key(left.parts)] = true
+				states = append(states, left)
+			}
+		}
+	}
+	return states
+}
+
+// only is the state with some of what stands.
+func (s State) only(keep func(int) bool) (left State) {
+	for i, name := range s.parts {
+		if !keep(i) {
+			continue
+		}
+		left.parts = append(left.parts, name)
+		if s.overrides != nil {
+			left.overrides = append(left.overrides, s.overrides[i])
+		} else {
+			left.entries = append(left.entries, s.entries[i])
+		}
+	}
+	if left.Label = strings.Join(left.parts, " + "); left.Label == "" {
+		left.Label = "none"
+	}
+	return left
+}
+
+func key(parts []string) string { return strings.Join(parts, "\x00") }
+
+// entry is a whitelist entry before it is known which action type is asked about.
+type entry struct {
+	id, constraints string
+	expiresAt       time.Time
+	other           bool // it is for another action type
+}
+
+func (e entry) make(actionType, other string) *engine.WhitelistEntry {
+	if e.other {
+		actionType = other
+	}
+	return engine.NewWhitelistEntry(engine.WhitelistEntry{
+		ID: e.id, ActionType: actionType, Constraints: []byte(e.constraints), ExpiresAt: e.expiresAt,
+	})
+}
+
+// whitelistStates lists none; an entry in every variant; and two entries.
+func whitelistStates() []State {
+	states := []State{{Label: "none"}}
+	add := func(list ...[2]string) {
+		var s State
+		for i, w := range list {
+			constraints, rest := w[0], w[1]
+			e := entry{id: fmt.Sprintf("w%d", i+1), constraints: terms[constraints], expiresAt: Now.Add(24 * time.Hour), other: rest == "of another action type"}
+			if d, ok := expiries[rest]; ok {
+				e.expiresAt = Now.Add(d)
+			}
+			s.parts = append(s.parts, join("entry", e.id, constraints, rest))
+			s.entries = append(s.entries, e)
+		}
+		s.Label = strings.Join(s.parts, " + ")
+		states = append(states, s)
+	}
+	for _, rest := range []string{"", later, atEnd, expired, "of another action type"} {
+		add([2]string{"on target", rest})
+	}
+	for _, constraints := range []string{"on target_prefix", "on target_cidr", "on target_prefix and min_confidence", "on target_cidr off not_target_cidr",
+		"with an unknown constraint beside target", "without a target constraint (min_confidence)", "with constraints that are no object"} {
+		add([2]string{constraints})
+	}
+	add([2]string{"on target"}, [2]string{"on target_prefix"})
+	add([2]string{"on target", expired}, [2]string{"on target_cidr"})
+	return withoutSome(states)
+}
+
+// judge asks the model what is in force in every state on every target with
+// every confidence.
+func (s *Space) judge() {
+	targets, confidences := len(s.Targets), len(s.Confidences)
+	s.inForce = make([]modes, len(s.Overrides)*targets*confidences)
+	s.whitelisted = make([]bool, len(s.Whitelists)*targets*confidences)
+	for t := range targets {
+		for c := range confidences {
+			x := Situation{engine.PartTarget: t, engine.PartConfidence: c}
+			for o := range s.Overrides {
+				x[engine.PartOverrides] = o
+				m := model.Read(s.Input(x))
+				s.inForce[(o*targets+t)*confidences+c] = modes{m.InForce("block"), m.InForce("require_approval"), m.InForce("force_auto")}
+			}
+			x[engine.PartOverrides] = 0
+			for w := range s.Whitelists {
+				x[engine.PartWhitelist] = w
+				_, s.whitelisted[(w*targets+t)*confidences+c] = model.Read(s.Input(x)).Whitelisted()
+			}
+		}
+	}
+}
+
+// force returns which modes are in force in x, by the model.
+func (s *Space) force(x *Situation) modes {
+	return s.inForce[(x[engine.PartOverrides]*len(s.Targets)+x[engine.PartTarget])*len(s.Confidences)+x[engine.PartConfidence]]
+}
+
+// listed returns whether a whitelist entry is in force in x, by the model.
+func (s *Space) listed(x *Situation) bool {
+	return s.whitelisted[(x[engine.PartWhitelist]*len(s.Targets)+x[engine.PartTarget])*len(s.Confidences)+x[engine.PartConfidence]]
+}
+
+// reduced returns, by overrides × target × confidence and by whitelist × target
+// × confidence, the state that is left when what the model says is not in force
+// is taken away.
+func (s *Space) reduced() (overrides, whitelists []int) {
+	return s.reduce(s.Overrides, engine.PartOverrides, func(x *Situation) bool { return s.force(x) != modes{} }),
+		s.reduce(s.Whitelists, engine.PartWhitelist, s.listed)
+}
+
+func (s *Space) reduce(states []State, part engine.Part, inForce func(*Situation) bool) (list []int) {
+	by := map[string]int{}
+	for i, st := range states {
+		by[key(st.parts)] = i
+	}
+	for _, st := range states {
+		for t := range s.Targets {
+			for c := range s.Confidences {
+				left := st.only(func(i int) bool {
+					// The model is asked about each part alone.
+					x := Situation{engine.PartTarget: t, engine.PartConfidence: c}
+					x[part] = by[key(st.parts[i:i+1])]
+					return inForce(&x)
+				})
+				list = append(list, by[key(left.parts)])
+			}
+		}
+	}
+	return list
+}

@@ -1,0 +1,248 @@
+package review
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tiergate/tiergate/engine"
+)
+
+// Outcome is what a bundle makes of situations. Where Err is set, the gate would
+// give no decision, whatever the verdict says.
+type Outcome struct {
+	engine.Verdict
+	Err string // why the verdict is not usable; empty when it is
+}
+
+// Table is the outcome of every situation of a space under one bundle.
+type Table struct {
+	Space       *Space
+	ID          engine.PolicyID
+	Outcomes    []Outcome // without repetition
+	Evaluations int       // that settled every situation
+
+	cells []uint32 // by situation, an index into Outcomes
+}
+
+// At is the outcome of a situation.
+func (t *Table) At(x Situation) *Outcome { return &t.Outcomes[t.cells[t.Space.index(x)]] }
+
+// Progress is told how many of the situations are settled.
+type Progress func(done, total int)
+
+// Subject is a bundle under review.
+type Subject struct {
+	engine.PolicySource
+	policy *engine.Policy
+	tracer *engine.Tracer // nil where it cannot be traced
+}
+
+// NewSubject compiles a bundle for review, without refusing it for what it
+// decides.
+func NewSubject(ctx context.Context, src engine.PolicySource) (*Subject, error) {
+	tracer, err := engine.NewTracer(ctx, src)
+	switch {
+	case errors.Is(err, engine.ErrNoTrace):
+		p, err := engine.CompilePolicy(ctx, src)
+		return &Subject{src, p, nil}, err
+	case err != nil:
+		return nil, err
+	}
+	return &Subject{src, tracer.Policy(), tracer}, nil
+}
+
+// Policy is the compiled bundle.
+func (s *Subject) Policy() *engine.Policy { return s.policy }
+
+// decide settles every situation, on all cores but leave: a gate that answers
+// requests meanwhile keeps those. progress may be nil. What the evaluations
+// held the input against and what they missed in it goes into seen and paths.
+func (s *Space) decide(ctx context.Context, subject *Subject, leave int, progress Progress, seen map[engine.Sight]bool, paths map[string]bool) (*Table, error) {
+	x := &explorer{
+		space: s, subject: subject, table: &Table{Space: s, ID: subject.ID, cells: make([]uint32, s.size)},
+		ids: map[string]uint32{}, seen: seen, paths: paths,
+	}
+	tasks := make(chan Situation)
+	group, ctx := errgroup.WithContext(ctx)
+	for range max(1, runtime.GOMAXPROCS(0)-leave) {
+		group.Go(func() error {
+			for task := range tasks {
+				if err := x.walk(ctx, task, fixed{engine.PartActionType: true, engine.PartTier: true}); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	group.Go(func() error {
+		defer close(tasks)
+		for a := range s.ActionTypes {
+			for tier := range tiers {
+				select {
+				case tasks <- Situation{engine.PartActionType: a, engine.PartTier: tier}:
+				case <-ctx.Done():
+					return ctx.Err()
+				}
+				if progress != nil {
+					progress(int(x.settled.Load()), s.size)
+				}
+			}
+		}
+		return nil
+	})
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	if n := int(x.settled.Load()); n != s.size {
+		return nil, fmt.Errorf("%d of %d situations were settled: this is a mistake in tiergate", n, s.size)
+	}
+	if progress != nil {
+		progress(s.size, s.size)
+	}
+	x.table.Evaluations = int(x.evaluations.Load())
+	return x.table, nil
+}
+
+// explorer walks the tree of what an evaluation reads next.
+type explorer struct {
+	space   *Space
+	subject *Subject
+	table   *Table
+
+	mu    sync.Mutex
+	ids   map[string]uint32
+	seen  map[engine.Sight]bool
+	paths map[string]bool // that are read and not in the input
+
+	settled, evaluations atomic.Int64
+}
+
+// fixed says which parts of a situation are chosen.
+type fixed [engine.Parts]bool
+
+// walk settles every situation that agrees with x in the fixed parts: one
+// evaluation settles those that also agree in what it read; then each part that
+// it read takes its other values in turn.
+func (e *explorer) walk(ctx context.Context, x Situation, f fixed) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	outcome, reads := e.evaluate(ctx, x, f)
+	inner := f
+	for _, p := range reads {
+		inner[p] = true
+	}
+	e.settle(x, inner, e.id(outcome))
+	for i := len(reads) - 1; i >= 0; i-- {
+		p := reads[i]
+		inner[p] = false
+		outer := inner
+		outer[p] = true
+		for v := range e.space.sizes[p] {
+			if v == x[p] {
+				continue
+			}
+			y := x
+			y[p] = v
+			for _, later := range reads[i+1:] {
+				y[later] = 0
+			}
+			if err := e.walk(ctx, y, outer); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// evaluate decides x and returns which parts beside the fixed ones it read.
+// Without a tracer it may have read all of them.
+func (e *explorer) evaluate(ctx context.Context, x Situation, f fixed) (Outcome, []engine.Part) {
+	e.evaluations.Add(1)
+	r, facts := e.space.facts(x)
+	var reads []engine.Part
+	var v engine.Verdict
+	var err error
+	if e.subject.tracer == nil {
+		v, err = e.subject.policy.DecideFacts(ctx, r, facts, Now)
+		for p := range engine.Parts {
+			if !f[p] {
+				reads = append(reads, engine.Part(p))
+			}
+		}
+	} else {
+		var trace engine.Trace
+		v, trace, err = e.subject.tracer.Decide(ctx, r, facts, Now)
+		e.note(trace)
+		for _, p := range trace.Reads {
+			if !f[p] {
+				reads = append(reads, p)
+			}
+		}
+	}
+	if err != nil {
+		return Outcome{Verdict: v, Err: err.Error()}, reads
+	}
+	return Outcome{Verdict: v}, reads
+}
+
+func (e *explorer) note(t engine.Trace) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, s := range t.Sights {
+		e.seen[s] = true
+	}
+	for _, path := range t.Unknown {
+		e.paths[path] = true
+	}
+}
+
+// settle writes the outcome of every situation that agrees with x where f says.
+func (e *explorer) settle(x Situation, f fixed, id uint32) {
+	s := e.space
+	var free []int
+	for p := range engine.Parts {
+		if !f[p] {
+			x[p] = 0
+			if s.sizes[p] > 1 {
+				free = append(free, p)
+			}
+		}
+	}
+	n := 0
+	var fill func(at int, free []int)
+	fill = func(at int, free []int) {
+		if len(free) == 0 {
+			e.table.cells[at] = id
+			n++
+			return
+		}
+		p := free[0]
+		for range s.sizes[p] {
+			fill(at, free[1:])
+			at += s.strides[p]
+		}
+	}
+	fill(s.index(x), free)
+	e.settled.Add(int64(n))
+}
+
+// id interns an outcome.
+func (e *explorer) id(o Outcome) uint32 {
+	k := fmt.Sprint(o.Decision, o.Rule, o.Rationale, o.BlastRadius, o.MaturityTier, o.TierLabel, o.OverridesApplied, o.Err)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	id, ok := e.ids[k]
+	if !ok {
+		id = uint32(len(e.table.Outcomes))
+		e.ids[k] = id
+		e.table.Outcomes = append(e.table.Outcomes, o)
+	}
+	return id
+}

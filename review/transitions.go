@@ -1,0 +1,254 @@
+package review
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/tiergate/tiergate/engine"
+)
+
+// transitions are how the outcomes of one table become those of the other.
+type transitions struct {
+	old, new *Table
+	pairs    map[[2]uint32]int32 // outcomes → code, see the constants of grid
+	names    [][2]string         // by code, from the second on
+}
+
+func newTransitions(older, newer *Table, classify func(a, b *Outcome) (before, after string, changed bool)) *transitions {
+	t := &transitions{old: older, new: newer, pairs: map[[2]uint32]int32{}, names: make([][2]string, 2)}
+	codes := map[[2]string]int32{}
+	var last [2]uint32
+	for i := range older.cells {
+		k := [2]uint32{older.cells[i], newer.cells[i]}
+		if k == last && i > 0 {
+			continue
+		}
+		last = k
+		if _, ok := t.pairs[k]; ok {
+			continue
+		}
+		before, after, changed := classify(&older.Outcomes[k[0]], &newer.Outcomes[k[1]])
+		code := int32(unchanged)
+		if changed {
+			name := [2]string{before, after}
+			if code = codes[name]; code == 0 {
+				code = int32(len(t.names))
+				codes[name] = code
+				t.names = append(t.names, name)
+			}
+		}
+		t.pairs[k] = code
+	}
+	return t
+}
+
+// tell says which situations changed, in the simplest view that can.
+func (t *transitions) tell(ctx context.Context, radii []engine.BlastRadius) (changes []Change, total int, err error) {
+	changes = []Change{}
+	if len(t.names) == 2 {
+		return changes, 0, nil
+	}
+	s := t.old.Space
+	var g *grid
+	cut, err := t.classes(ctx)
+	if err != nil {
+		return nil, 0, err
+	}
+	all := views(s, radii, cut)
+	for i, dims := range all {
+		var clean bool
+		if g, clean, err = t.view(ctx, dims); err != nil {
+			return nil, 0, err
+		}
+		if clean {
+			break
+		}
+		if i == len(all)-1 {
+			return nil, 0, fmt.Errorf("situations that share every part of the input differ: this is a mistake in tiergate")
+		}
+	}
+	g = g.merge()
+	for _, n := range g.count {
+		total += int(n)
+	}
+	for code := int32(2); int(code) < len(t.names); code++ {
+		for _, b := range g.cover(code) {
+			changes = append(changes, t.change(g, b, code))
+		}
+	}
+	return changes, total, nil
+}
+
+// classing says which values of a part no situation tells apart.
+type classing struct {
+	of      []int   // value → class
+	members [][]int // class → values
+}
+
+// classes finds, for each part, the values under which the same changes happen.
+func (t *transitions) classes(ctx context.Context) (cut [engine.Parts]classing, err error) {
+	s := t.old.Space
+	var hashes [engine.Parts][]uint64
+	for p := range hashes {
+		hashes[p] = make([]uint64, s.sizes[p])
+	}
+	var mu sync.Mutex
+	err = s.scan(ctx, 0, nil, func(x Situation, first, n int) {
+		var mine [engine.Parts][]uint64
+		for p := range mine {
+			mine[p] = make([]uint64, s.sizes[p])
+		}
+		code := t.coder()
+		for i := first; i < first+n; i++ {
+			if k := code(i); k > unchanged {
+				for p, v := range x {
+					mine[p][v] += scramble(uint64(i-v*s.strides[p])<<8 ^ uint64(k))
+				}
+			}
+			s.next(&x)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		for p := range hashes {
+			for v := range hashes[p] {
+				hashes[p][v] += mine[p][v]
+			}
+		}
+	})
+	for p, list := range hashes {
+		seen := map[uint64]int{}
+		c := classing{of: make([]int, len(list))}
+		for v, h := range list {
+			k, ok := seen[h]
+			if !ok {
+				k = len(c.members)
+				seen[h] = k
+				c.members = append(c.members, nil)
+			}
+			c.of[v] = k
+			c.members[k] = append(c.members[k], v)
+		}
+		cut[p] = c
+	}
+	return cut, err
+}
+
+// coder tells a cell's code; neighbours often have the same.
+func (t *transitions) coder() func(i int) int32 {
+	var last [2]uint32
+	code := t.pairs[last]
+	return func(i int) int32 {
+		if k := [2]uint32{t.old.cells[i], t.new.cells[i]}; k != last {
+			last, code = k, t.pairs[k]
+		}
+		return code
+	}
+}
+
+// view lays the transitions out on a grid and reports whether no cell is mixed.
+func (t *transitions) view(ctx context.Context, dims []dimension) (*grid, bool, error) {
+	g := newGrid(dims)
+	s := t.old.Space
+	clean := true
+	var mu sync.Mutex
+	err := s.scan(ctx, 0, nil, func(x Situation, first, n int) {
+		// A block has one action type and tier, and so a part of the grid of
+		// its own: the first two dimensions of every view.
+		ok, codeOf := true, t.coder()
+		for i := first; i < first+n && ok; i++ {
+			k := 0
+			for d := range dims {
+				k += dims[d].at(s, &x) * g.strides[d]
+			}
+			code := codeOf(i)
+			switch {
+			case g.cells[k] == absent:
+				g.cells[k] = code
+			case g.cells[k] != code:
+				ok = false
+			}
+			if code > unchanged {
+				if g.count[k] == 0 || s.plainer(x, s.situation(int(g.example[k]))) {
+					g.example[k] = int32(i)
+				}
+				g.count[k]++
+			}
+			s.next(&x)
+		}
+		if !ok {
+			mu.Lock()
+			defer mu.Unlock()
+			clean = false
+		}
+	})
+	return g, clean, err
+}
+
+func (t *transitions) change(g *grid, b box, code int32) Change {
+	s := t.old.Space
+	c := Change{Before: t.names[code][0], After: t.names[code][1]}
+	var example Situation
+	g.each(b, func(i int) bool {
+		if g.count[i] > 0 {
+			if x := s.situation(int(g.example[i])); c.Situations == 0 || s.plainer(x, example) {
+				example = x
+			}
+			c.Situations += int(g.count[i])
+		}
+		return true
+	})
+	c.Situation = g.say(s, b)
+	before, after := t.old.At(example), t.new.At(example)
+	c.Example = Example{
+		Situation: s.Describe(example), Before: before.String(), After: after.String(), RuleAfter: after.Rule, Input: s.Input(example),
+	}
+	return c
+}
+
+// say names the situations of a box.
+func (g *grid) say(s *Space, b box) string {
+	var words, with, without []string
+	for d, classes := range b {
+		dim := g.dims[d]
+		var values []int
+		for _, k := range classes {
+			values = append(values, dim.classes[k]...)
+		}
+		slices.Sort(values)
+		whole := 0
+		for _, k := range dim.classes {
+			whole += len(k)
+		}
+		switch {
+		case len(values) == whole && d == 0:
+			words = append(words, "every action type")
+		case len(values) == whole && d == 1:
+			words = append(words, "at every tier")
+		case len(values) == whole:
+		case dim.noun == "":
+			words = append(words, dim.say(s, values))
+		case values[0] == 1:
+			with = append(with, dim.noun)
+		default:
+			without = append(without, dim.noun)
+		}
+	}
+	words = append(words, sayForce("with a ", " and a ", with)...)
+	words = append(words, sayForce("without a ", " or ", without)...)
+	return words[0] + " " + strings.Join(words[1:], ", ")
+}
+
+// sayForce names what is, or is not, in force.
+func sayForce(begin, join string, nouns []string) (words []string) {
+	modes := slices.DeleteFunc(slices.Clone(nouns), func(n string) bool { return n == matchingEntry })
+	if len(modes) > 0 {
+		words = append(words, begin+strings.Join(modes, join)+" override in force")
+	}
+	if len(modes) < len(nouns) {
+		words = append(words, begin+matchingEntry)
+	}
+	return words
+}
