@@ -37,10 +37,24 @@ func formatModule(path string, m bundle.ModuleFile) ([]byte, error) {
 
 // sameRules compares two modules; line is that of the first rule that differs.
 func sameRules(a, b *ast.Module) (line int, same bool) {
+	a, b = withoutTrue(a), withoutTrue(b)
 	for i, r := range a.Rules {
 		if i == len(b.Rules) || !r.Equal(b.Rules[i]) {
 			return r.Location.Row, false
 		}
 	}
 	return 1, a.Equal(b)
+}
+
+// withoutTrue spells `p := true` as `p`, which opa fmt does, too, and which says
+// the same.
+func withoutTrue(m *ast.Module) *ast.Module {
+	m = m.Copy()
+	ast.WalkRules(m, func(r *ast.Rule) bool {
+		if r.Head.Value != nil && r.Head.Value.Equal(ast.InternedTerm(true)) {
+			r.Head.Assign = false
+		}
+		return false
+	})
+	return m
 }

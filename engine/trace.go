@@ -114,27 +114,24 @@ func (t *Tracer) Policy() *Policy { return t.policy }
 // Decide decides r under facts at now, as Policy.Decide does, and tells what
 // was read. The guards read the action type, the tier and the stop. With an
 // error, the verdict is what the policy said, as far as it can be read.
-func (t *Tracer) Decide(ctx context.Context, r *Request, f *Facts, now time.Time) (Verdict, Trace, error) {
+//
+// An evaluation that runs out of time is tried again, because what it says must
+// not depend on how busy the machine is: ErrTooSlow is for one that did so
+// maxSlow times in a row.
+func (t *Tracer) Decide(ctx context.Context, r *Request, f *Facts, now time.Time) (v Verdict, _ Trace, err error) {
 	_, doc := newInput(r, f, now, false)
-	tr := newTrace(doc)
-	v, err := func() (v Verdict, err error) {
-		defer func() {
-			if p := recover(); p != nil {
-				err = fmt.Errorf("the evaluation panicked: %v", p)
-			}
-		}()
-		cancel := topdown.NewCancel()
-		timer := time.AfterFunc(EvalTimeout, cancel.Cancel)
-		defer timer.Stop()
-		result, err := t.plan.eval(ctx, doc, cancel, tr)
-		if err == nil && result == nil {
-			err = errors.New("data.gate.decision is undefined")
+	var tr *trace
+	for try := 1; ; try++ {
+		var late bool
+		tr = newTrace(doc)
+		if v, late, err = t.once(ctx, doc, tr); !late {
+			break
 		}
-		if err != nil {
-			return v, err
+		if try == maxSlow {
+			err = fmt.Errorf("%w: %w", ErrTooSlow, err)
+			break
 		}
-		return t.policy.verdict(result, doc)
-	}()
+	}
 	if err != nil {
 		err = fmt.Errorf("%w: %w", ErrPolicy, err)
 	}
@@ -142,6 +139,33 @@ func (t *Tracer) Decide(ctx context.Context, r *Request, f *Facts, now time.Time
 		tr.read(p)
 	}
 	return v, tr.Trace, err
+}
+
+const maxSlow = 5
+
+// ErrTooSlow: an evaluation takes longer than EvalTimeout, however often it is
+// tried.
+var ErrTooSlow = errors.New("too slow")
+
+func (t *Tracer) once(ctx context.Context, doc ast.Value, tr *trace) (v Verdict, late bool, err error) {
+	cancel := topdown.NewCancel()
+	timer := time.AfterFunc(EvalTimeout, cancel.Cancel)
+	defer timer.Stop()
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("the evaluation panicked: %v", p)
+		}
+		late = err != nil && cancel.Cancelled()
+	}()
+	result, err := t.plan.eval(ctx, doc, cancel, tr)
+	if err == nil && result == nil {
+		err = errors.New("data.gate.decision is undefined")
+	}
+	if err != nil {
+		return v, false, err
+	}
+	v, err = t.policy.verdict(result, doc)
+	return v, false, err
 }
 
 // Input writes the input document of a decision, RFC 8785 bytes.

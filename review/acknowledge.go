@@ -51,7 +51,7 @@ func ReadAcknowledgement(r io.Reader) (*Acknowledgement, error) {
 }
 
 // Acknowledge writes the file that acknowledges every widening of d.
-func (d *Difference) Acknowledge(w io.Writer) error {
+func (d *Comparison) Acknowledge(w io.Writer) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# Widenings of autonomy that this change makes on purpose. Say here why.\nfrom %s\n", d.Old.BundleHash)
 	for _, c := range d.Widenings() {
@@ -63,7 +63,7 @@ func (d *Difference) Acknowledge(w io.Writer) error {
 
 // Unacknowledged returns the widenings that a does not list, and says why a, if
 // there is one, is stale. A stale one acknowledges nothing.
-func (d *Difference) Unacknowledged(a *Acknowledgement) (open []Change, stale string) {
+func (d *Comparison) Unacknowledged(a *Acknowledgement) (open []Change, stale string) {
 	open = d.Widenings()
 	if a == nil {
 		return open, ""

@@ -203,6 +203,9 @@ func aroundNetwork(n netip.Prefix) []string {
 func (s *Space) report(seen map[engine.Sight]bool, paths map[string]bool) {
 	s.NotCovered, s.ByExample = nil, nil
 	for _, path := range slices.Sorted(maps.Keys(paths)) {
+		if slices.ContainsFunc(slices.Collect(maps.Keys(paths)), func(p string) bool { return strings.HasPrefix(p, path+".") }) {
+			continue // the longer one says it
+		}
 		s.NotCovered = append(s.NotCovered, fmt.Sprintf("this policy also depends on %s: not covered", path))
 	}
 	functions := map[engine.Part][]string{}

@@ -1,9 +1,16 @@
 package review
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/tiergate/tiergate/engine"
+)
 
 // dimension is one axis of a grid of situations.
 type dimension struct {
+	// of is the part that decides it: for one of PartOverrides or PartWhitelist
+	// together with target and confidence, for others alone.
+	of  engine.Part
 	at  func(s *Space, x *Situation) int // which class a situation is in
 	say func(s *Space, values []int) string
 	// noun is what there is in class 1 and is not in class 0, instead of say.

@@ -22,8 +22,8 @@ const (
 	SameWide Direction = "SAME"
 )
 
-// Difference is what two bundles decide differently.
-type Difference struct {
+// Comparison is what two bundles decide differently.
+type Comparison struct {
 	Old        BundleName `json:"old"`
 	New        BundleName `json:"new"`
 	Situations int        `json:"situations"` // in the common space
@@ -38,7 +38,7 @@ type Difference struct {
 	ByExample  []string `json:"by_example"`
 }
 
-// BundleName names a side of a Difference.
+// BundleName names a side of a Comparison.
 type BundleName struct {
 	Name       string `json:"name"` // as the caller knows it
 	Revision   string `json:"revision"`
@@ -75,19 +75,23 @@ func (c Change) String() string {
 }
 
 // Widenings are the changes that widen.
-func (d *Difference) Widenings() []Change {
+func (d *Comparison) Widenings() []Change {
 	return slices.DeleteFunc(slices.Clone(d.Changes), func(c Change) bool { return c.Direction != Widens })
 }
 
 // Diff decides everything that either bundle can tell apart under both, and says
 // what differs. names are how the caller knows the two.
-func Diff(ctx context.Context, older, newer *Subject, names [2]string, progress Progress) (*Difference, error) {
+func Diff(ctx context.Context, older, newer *Subject, names [2]string, progress Progress) (*Comparison, error) {
 	tables, err := Explore(ctx, 0, progress, older, newer)
 	if err != nil {
 		return nil, err
 	}
+	return compare(ctx, tables, older, newer, names)
+}
+
+func compare(ctx context.Context, tables []*Table, older, newer *Subject, names [2]string) (d *Comparison, err error) {
 	s := tables[0].Space
-	d := &Difference{
+	d = &Comparison{
 		Old:        BundleName{names[0], older.ID.Revision, older.ID.BundleHash},
 		New:        BundleName{names[1], newer.ID.Revision, newer.ID.BundleHash},
 		Situations: s.size, Changes: []Change{}, OtherRule: []Change{},

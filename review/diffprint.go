@@ -7,10 +7,10 @@ import (
 )
 
 // JSON writes the difference.
-func (d *Difference) JSON(w io.Writer) error { return writeJSON(w, d) }
+func (d *Comparison) JSON(w io.Writer) error { return writeJSON(w, d) }
 
 // Text writes the difference for a terminal.
-func (d *Difference) Text(w io.Writer, paint Painter) error {
+func (d *Comparison) Text(w io.Writer, paint Painter) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "old  %s  %s %s\nnew  %s  %s %s\n%s situations, %s decided differently\n",
 		d.Old.Name, d.Old.Revision, d.Old.BundleHash, d.New.Name, d.New.Revision, d.New.BundleHash, grouped(d.Situations), grouped(d.Changed))
@@ -62,7 +62,7 @@ const maxExamples = 20
 
 // Markdown writes the difference as a comment for a pull request. open are the
 // widenings that nobody acknowledged.
-func (d *Difference) Markdown(w io.Writer, open []Change) error {
+func (d *Comparison) Markdown(w io.Writer, open []Change) error {
 	var b strings.Builder
 	widen := len(d.Widenings())
 	title := "no decision changes"

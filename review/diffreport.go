@@ -36,7 +36,7 @@ func Locate(modules map[string]*ast.Module) map[string]Location {
 // SARIF writes the difference as SARIF 2.1.0 (OASIS): a result for each change,
 // an error where it is an open widening, placed at the rule that decides now.
 // prefix is put before the paths of the bundle's files.
-func (d *Difference) SARIF(w io.Writer, open []Change, at map[string]Location, prefix string) error {
+func (d *Comparison) SARIF(w io.Writer, open []Change, at map[string]Location, prefix string) error {
 	type m = map[string]any
 	results := []m{}
 	for _, c := range d.Changes {
@@ -101,7 +101,7 @@ type junitFailure struct {
 
 // JUnit writes the difference as JUnit XML: a case for each change, failed where
 // it is an open widening, and one that passes where nothing changes.
-func (d *Difference) JUnit(w io.Writer, open []Change) error {
+func (d *Comparison) JUnit(w io.Writer, open []Change) error {
 	s := junitSuite{Name: "policy difference"}
 	for _, c := range d.Changes {
 		k := junitCase{Class: string(c.Direction), Name: c.String()}

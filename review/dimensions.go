@@ -18,12 +18,12 @@ func views(s *Space, radii []engine.BlastRadius, cut [engine.Parts]classing) [][
 	part := func(p engine.Part, say func(*Space, []int) string) dimension {
 		c := cut[p]
 		if p == engine.PartActionType || p == engine.PartTier {
-			return dimension{classes: apart(s.sizes[p]), at: func(_ *Space, x *Situation) int { return x[p] }, say: say}
+			return dimension{of: p, classes: apart(s.sizes[p]), at: func(_ *Space, x *Situation) int { return x[p] }, say: say}
 		}
-		return dimension{classes: c.members, at: func(_ *Space, x *Situation) int { return c.of[x[p]] }, say: say}
+		return dimension{of: p, classes: c.members, at: func(_ *Space, x *Situation) int { return c.of[x[p]] }, say: say}
 	}
-	flag := func(noun string, at func(*Space, *Situation) bool) dimension {
-		return dimension{noun: noun, classes: apart(2), at: func(s *Space, x *Situation) int {
+	flag := func(noun string, of engine.Part, at func(*Space, *Situation) bool) dimension {
+		return dimension{of: of, noun: noun, classes: apart(2), at: func(s *Space, x *Situation) int {
 			if at(s, x) {
 				return 1
 			}
@@ -32,14 +32,14 @@ func views(s *Space, radii []engine.BlastRadius, cut [engine.Parts]classing) [][
 	}
 	actions := part(engine.PartActionType, func(s *Space, v []int) string { return sayActions(s, radii, v) })
 	tier := part(engine.PartTier, func(_ *Space, v []int) string { return "at " + sayTiers(v) })
-	stopped := dimension{classes: apart(2), at: func(_ *Space, x *Situation) int { return x[engine.PartStopped] },
+	stopped := dimension{of: engine.PartStopped, classes: apart(2), at: func(_ *Space, x *Situation) int { return x[engine.PartStopped] },
 		say: func(_ *Space, v []int) string { return []string{"not stopped", "stopped"}[v[0]] }}
 	asked := []dimension{
 		actions, tier, stopped,
-		flag("block", func(s *Space, x *Situation) bool { return s.force(x).block }),
-		flag("require_approval", func(s *Space, x *Situation) bool { return s.force(x).ask }),
-		flag("force_auto", func(s *Space, x *Situation) bool { return s.force(x).force }),
-		flag(matchingEntry, (*Space).listed),
+		flag("block", engine.PartOverrides, func(s *Space, x *Situation) bool { return s.force(x).block }),
+		flag("require_approval", engine.PartOverrides, func(s *Space, x *Situation) bool { return s.force(x).ask }),
+		flag("force_auto", engine.PartOverrides, func(s *Space, x *Situation) bool { return s.force(x).force }),
+		flag(matchingEntry, engine.PartWhitelist, (*Space).listed),
 	}
 	texts := func(prefix string, list func(*Space) []string) func(*Space, []int) string {
 		return func(s *Space, v []int) string { return prefix + sayList(list(s), v) }

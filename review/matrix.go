@@ -18,6 +18,9 @@ type DecisionMatrix struct {
 	Rows       []MatrixRow    `json:"rows"`
 }
 
+// allTiers are the tiers of a column that is the same at each.
+const allTiers = "every tier"
+
 // MatrixColumn is a tier, or several tiers at which something decides the same.
 type MatrixColumn struct {
 	Tiers string `json:"tiers"`          // such as L0 or L0-L4
@@ -26,8 +29,11 @@ type MatrixColumn struct {
 
 // String is the column's heading.
 func (c MatrixColumn) String() string {
-	if c.With == "" {
+	switch {
+	case c.With == "":
 		return c.Tiers
+	case c.Tiers == allTiers:
+		return "+ " + c.With
 	}
 	return c.Tiers + " + " + c.With
 }
@@ -73,9 +79,9 @@ func Matrix(ctx context.Context, subject *Subject) (*DecisionMatrix, error) {
 			m.Rows[i] = MatrixRow{ActionType: "(any other)", BlastRadius: engine.Critical.String()}
 		}
 	}
-	var plain [tiers][]cell
+	var plain [tiers][]decided
 	for _, b := range between {
-		var columns [tiers][]cell
+		var columns [tiers][]decided
 		for tier := range tiers {
 			for i := range s.ActionTypes {
 				x := b.x
@@ -89,7 +95,7 @@ func Matrix(ctx context.Context, subject *Subject) (*DecisionMatrix, error) {
 				if err != nil {
 					o.Err = err.Error()
 				}
-				columns[tier] = append(columns[tier], cell{decisionOf(&o), o.Rule})
+				columns[tier] = append(columns[tier], decided{decisionOf(&o), o.Rule})
 			}
 		}
 		if b.name == "" {
@@ -100,12 +106,12 @@ func Matrix(ctx context.Context, subject *Subject) (*DecisionMatrix, error) {
 	return m, nil
 }
 
-type cell struct{ decision, rule string }
+type decided struct{ decision, rule string }
 
 // add appends the columns of one thing that stands in between.
-func (m *DecisionMatrix) add(with string, columns, plain [tiers][]cell) {
-	same := func(a, b []cell) bool {
-		return slices.EqualFunc(a, b, func(x, y cell) bool { return x.decision == y.decision })
+func (m *DecisionMatrix) add(with string, columns, plain [tiers][]decided) {
+	same := func(a, b []decided) bool {
+		return slices.EqualFunc(a, b, func(x, y decided) bool { return x.decision == y.decision })
 	}
 	for tier := 0; tier < tiers; {
 		last := tier
@@ -118,7 +124,10 @@ func (m *DecisionMatrix) add(with string, columns, plain [tiers][]cell) {
 		}
 		if different {
 			name := fmt.Sprintf("L%d", tier)
-			if last > tier {
+			switch {
+			case tier == 0 && last == tiers-1:
+				name = allTiers
+			case last > tier:
 				name = fmt.Sprintf("L%d-L%d", tier, last)
 			}
 			m.Columns = append(m.Columns, MatrixColumn{name, with})

@@ -97,13 +97,13 @@ func Prove(ctx context.Context, subject *Subject, o ProveOptions) (*Proof, error
 	return proof, nil
 }
 
-// tally counts one promise, and keeps the plainest situation that breaks it.
-type tally struct {
+// score counts one promise, and keeps the plainest situation that breaks it.
+type score struct {
 	applies, broken int
 	worst           Situation
 }
 
-func (t *tally) add(u tally, s *Space) {
+func (t *score) add(u score, s *Space) {
 	if u.broken > 0 && (t.broken == 0 || s.plainer(u.worst, t.worst)) {
 		t.worst = u.worst
 	}
@@ -145,10 +145,10 @@ func (s *Space) next(x *Situation) {
 }
 
 func (c *checker) checkAll(ctx context.Context, leave int, progress Progress) ([]Checked, error) {
-	total := make([]tally, len(promises))
+	total := make([]score, len(promises))
 	var mu sync.Mutex
 	err := c.space.scan(ctx, leave, progress, func(x Situation, first, n int) {
-		part := make([]tally, len(promises))
+		part := make([]score, len(promises))
 		for i := first; i < first+n; i++ {
 			for k := range promises {
 				p, t := &promises[k], &part[k]
@@ -202,7 +202,7 @@ func (c *checker) checkRadius(ctx context.Context, subject *Subject, leave int, 
 	out := Checked{Name: radiusNeverWidens.Name, Title: radiusNeverWidens.Title, Holds: true}
 	evaluations := 0
 	var lower *checker
-	var worst tally
+	var worst score
 	for radius := engine.Minimal; radius <= engine.Critical; radius++ {
 		variant, err := NewSubject(ctx, withRadius(subject.PolicySource, radius))
 		if err != nil {
@@ -217,7 +217,7 @@ func (c *checker) checkRadius(ctx context.Context, subject *Subject, leave int, 
 		if lower != nil {
 			var mu sync.Mutex
 			err := c.space.scan(ctx, leave, nil, func(x Situation, first, n int) {
-				part := tally{applies: n}
+				part := score{applies: n}
 				for i := first; i < first+n; i++ {
 					if higher.width(higher.cells[i]) > lower.width(lower.cells[i]) {
 						if part.broken++; part.broken == 1 || c.space.plainer(x, part.worst) {

@@ -135,6 +135,14 @@ func (s *Space) complete() error {
 	return nil
 }
 
+// same reports whether two spaces list the same values in the same order.
+func (s *Space) same(t *Space) bool {
+	return slices.Equal(s.ActionTypes, t.ActionTypes) && slices.Equal(s.Targets, t.Targets) && slices.Equal(s.Actors, t.Actors) &&
+		slices.Equal(s.Tenants, t.Tenants) && slices.EqualFunc(s.Confidences, t.Confidences, func(a, b *float64) bool {
+		return a == b || a != nil && b != nil && *a == *b
+	})
+}
+
 // Size is how many situations there are.
 func (s *Space) Size() int { return s.size }
 

@@ -33,8 +33,20 @@ var terms = map[string]string{
 	"with an unknown constraint":                   `{"colour":"red"}`,
 	"with an unknown constraint beside target":     `{"colour":"red","target":"host:wks-042"}`,
 	"with a network that has host bits":            `{"target_cidr":"10.1.0.1/16"}`,
+	"with a prefix that ends in no separator":      `{"target_prefix":"host:wks-04"}`,
+	"with a min_confidence below 0":                `{"min_confidence":-1}`,
 	"with constraints that are no object":          `null`,
 	"without a target constraint (min_confidence)": `{"min_confidence":0}`,
+}
+
+func init() {
+	for _, n := range []int{64, 65} { // as many as a constraint may list, and one more
+		list := `"` + constraintTarget + `"`
+		for i := 1; i < n; i++ {
+			list += fmt.Sprintf(`,"host:other-%d"`, i)
+		}
+		terms[fmt.Sprintf("on %d targets", n)] = `{"target":[` + list + `]}`
+	}
 }
 
 // The expiries, as labels and as distances from Now.
@@ -79,10 +91,11 @@ func overrideStates() []State {
 		for _, expiry := range []string{"", later, atEnd, expired} {
 			add([3]string{mode, "", expiry})
 		}
-		constraints := []string{"on target", "on target_prefix", "on target_cidr", "from min_confidence", "with an unknown constraint",
-			"with a network that has host bits", "with constraints that are no object"}
+		constraints := []string{"on target", "on target_prefix", "on target_cidr", "from min_confidence", "on 64 targets", "on 65 targets",
+			"with an unknown constraint", "with a network that has host bits", "with a prefix that ends in no separator",
+			"with constraints that are no object"}
 		if mode == force {
-			constraints = append(constraints, "off not_target_cidr", "on target and min_confidence")
+			constraints = append(constraints, "off not_target_cidr", "on target and min_confidence", "with a min_confidence below 0")
 		}
 		for _, c := range constraints {
 			add([3]string{mode, c})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -41,6 +42,17 @@ type Subject struct {
 	engine.PolicySource
 	policy *engine.Policy
 	tracer *engine.Tracer // nil where it cannot be traced
+
+	// keep has the last table kept, for comparing one bundle with many.
+	keep bool
+	last *settled
+}
+
+// settled is a table with what its evaluations held the input against.
+type settled struct {
+	table *Table
+	seen  map[engine.Sight]bool
+	paths map[string]bool
 }
 
 // NewSubject compiles a bundle for review, without refusing it for what it
@@ -50,11 +62,11 @@ func NewSubject(ctx context.Context, src engine.PolicySource) (*Subject, error) 
 	switch {
 	case errors.Is(err, engine.ErrNoTrace):
 		p, err := engine.CompilePolicy(ctx, src)
-		return &Subject{src, p, nil}, err
+		return &Subject{PolicySource: src, policy: p}, err
 	case err != nil:
 		return nil, err
 	}
-	return &Subject{src, tracer.Policy(), tracer}, nil
+	return &Subject{PolicySource: src, policy: tracer.Policy(), tracer: tracer}, nil
 }
 
 // Policy is the compiled bundle.
@@ -64,9 +76,27 @@ func (s *Subject) Policy() *engine.Policy { return s.policy }
 // requests meanwhile keeps those. progress may be nil. What the evaluations
 // held the input against and what they missed in it goes into seen and paths.
 func (s *Space) decide(ctx context.Context, subject *Subject, leave int, progress Progress, seen map[engine.Sight]bool, paths map[string]bool) (*Table, error) {
+	last := subject.last
+	if last == nil || !last.table.Space.same(s) {
+		t, err := s.settle(ctx, subject, leave, progress)
+		if err != nil {
+			return nil, err
+		}
+		if last = t; subject.keep {
+			subject.last = t
+		}
+	}
+	maps.Copy(seen, last.seen)
+	maps.Copy(paths, last.paths)
+	t := *last.table
+	t.Space = s
+	return &t, nil
+}
+
+func (s *Space) settle(ctx context.Context, subject *Subject, leave int, progress Progress) (*settled, error) {
 	x := &explorer{
 		space: s, subject: subject, table: &Table{Space: s, ID: subject.ID, cells: make([]uint32, s.size)},
-		ids: map[string]uint32{}, seen: seen, paths: paths,
+		ids: map[string]uint32{}, seen: map[engine.Sight]bool{}, paths: map[string]bool{},
 	}
 	tasks := make(chan Situation)
 	group, ctx := errgroup.WithContext(ctx)
@@ -106,7 +136,7 @@ func (s *Space) decide(ctx context.Context, subject *Subject, leave int, progres
 		progress(s.size, s.size)
 	}
 	x.table.Evaluations = int(x.evaluations.Load())
-	return x.table, nil
+	return &settled{x.table, x.seen, x.paths}, nil
 }
 
 // explorer walks the tree of what an evaluation reads next.
@@ -133,7 +163,10 @@ func (e *explorer) walk(ctx context.Context, x Situation, f fixed) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	outcome, reads := e.evaluate(ctx, x, f)
+	outcome, reads, err := e.evaluate(ctx, x, f)
+	if err != nil {
+		return err
+	}
 	inner := f
 	for _, p := range reads {
 		inner[p] = true
@@ -162,8 +195,9 @@ func (e *explorer) walk(ctx context.Context, x Situation, f fixed) error {
 }
 
 // evaluate decides x and returns which parts beside the fixed ones it read.
-// Without a tracer it may have read all of them.
-func (e *explorer) evaluate(ctx context.Context, x Situation, f fixed) (Outcome, []engine.Part) {
+// Without a tracer it may have read all of them. An error ends the exploration:
+// a bundle that is too slow would not come to an end.
+func (e *explorer) evaluate(ctx context.Context, x Situation, f fixed) (Outcome, []engine.Part, error) {
 	e.evaluations.Add(1)
 	r, facts := e.space.facts(x)
 	var reads []engine.Part
@@ -186,10 +220,13 @@ func (e *explorer) evaluate(ctx context.Context, x Situation, f fixed) (Outcome,
 			}
 		}
 	}
-	if err != nil {
-		return Outcome{Verdict: v, Err: err.Error()}, reads
+	if errors.Is(err, engine.ErrTooSlow) {
+		return Outcome{}, nil, fmt.Errorf("%s: %w", e.space.Describe(x), err)
 	}
-	return Outcome{Verdict: v}, reads
+	if err != nil {
+		return Outcome{Verdict: v, Err: err.Error()}, reads, nil
+	}
+	return Outcome{Verdict: v}, reads, nil
 }
 
 func (e *explorer) note(t engine.Trace) {

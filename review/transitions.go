@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/tiergate/tiergate/engine"
 )
@@ -152,23 +153,19 @@ func (t *transitions) coder() func(i int) int32 {
 func (t *transitions) view(ctx context.Context, dims []dimension) (*grid, bool, error) {
 	g := newGrid(dims)
 	s := t.old.Space
-	clean := true
-	var mu sync.Mutex
+	place := g.placer(s)
+	var mixed atomic.Bool
 	err := s.scan(ctx, 0, nil, func(x Situation, first, n int) {
 		// A block has one action type and tier, and so a part of the grid of
 		// its own: the first two dimensions of every view.
-		ok, codeOf := true, t.coder()
-		for i := first; i < first+n && ok; i++ {
-			k := 0
-			for d := range dims {
-				k += dims[d].at(s, &x) * g.strides[d]
-			}
-			code := codeOf(i)
+		codeOf := t.coder()
+		for i := first; i < first+n; i++ {
+			k, code := place(&x), codeOf(i)
 			switch {
 			case g.cells[k] == absent:
 				g.cells[k] = code
 			case g.cells[k] != code:
-				ok = false
+				mixed.Store(true)
 			}
 			if code > unchanged {
 				if g.count[k] == 0 || s.plainer(x, s.situation(int(g.example[k]))) {
@@ -176,15 +173,60 @@ func (t *transitions) view(ctx context.Context, dims []dimension) (*grid, bool, 
 				}
 				g.count[k]++
 			}
-			s.next(&x)
-		}
-		if !ok {
-			mu.Lock()
-			defer mu.Unlock()
-			clean = false
+			if s.next(&x); i&0xff == 0 && mixed.Load() {
+				return
+			}
 		}
 	})
-	return g, clean, err
+	return g, !mixed.Load(), err
+}
+
+// placer returns which cell a situation is in. What the dimensions say is looked
+// up once for all values of the parts that decide them.
+func (g *grid) placer(s *Space) func(x *Situation) int {
+	targets, confidences := s.sizes[engine.PartTarget], s.sizes[engine.PartConfidence]
+	sum := func(x Situation, of func(engine.Part) bool) (k int) {
+		for d, dim := range g.dims {
+			if of(dim.of) {
+				k += dim.at(s, &x) * g.strides[d]
+			}
+		}
+		return k
+	}
+	together := func(part engine.Part, of func(engine.Part) bool) []int {
+		list := make([]int, 0, s.sizes[part]*targets*confidences)
+		for v := range s.sizes[part] {
+			for t := range targets {
+				for c := range confidences {
+					x := Situation{engine.PartTarget: t, engine.PartConfidence: c}
+					x[part] = v
+					list = append(list, sum(x, of))
+				}
+			}
+		}
+		return list
+	}
+	overrides := together(engine.PartOverrides, func(p engine.Part) bool {
+		return p == engine.PartOverrides || p == engine.PartTarget || p == engine.PartConfidence
+	})
+	whitelists := together(engine.PartWhitelist, func(p engine.Part) bool { return p == engine.PartWhitelist })
+	var alone [engine.Parts][]int
+	parts := []engine.Part{engine.PartActionType, engine.PartTier, engine.PartStopped, engine.PartActor, engine.PartTenantID}
+	for _, p := range parts {
+		for v := range s.sizes[p] {
+			x := Situation{}
+			x[p] = v
+			alone[p] = append(alone[p], sum(x, func(q engine.Part) bool { return q == p }))
+		}
+	}
+	return func(x *Situation) int {
+		at := x[engine.PartTarget]*confidences + x[engine.PartConfidence]
+		k := overrides[x[engine.PartOverrides]*targets*confidences+at] + whitelists[x[engine.PartWhitelist]*targets*confidences+at]
+		for _, p := range parts {
+			k += alone[p][x[p]]
+		}
+		return k
+	}
 }
 
 func (t *transitions) change(g *grid, b box, code int32) Change {

@@ -70,7 +70,7 @@ An answer exists only once it is durably in the gate log.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
 	})
-	root.AddCommand(serveCommand(), migrateCommand(), evalCommand(), bundleCommand(), backtestCommand(), versionCommand())
+	root.AddCommand(serveCommand(), migrateCommand(), evalCommand(), bundleCommand(), matrixCommand(), proveCommand(), diffCommand(), backtestCommand(), versionCommand())
 	wrapArgs(root)
 	return root
 }

@@ -44,6 +44,13 @@ func (p *progress) Add(n int64) {
 	}
 }
 
+// Set says that n are done.
+func (p *progress) Set(n int64) {
+	if p != nil {
+		p.done.Store(n)
+	}
+}
+
 // Done takes the bar away.
 func (p *progress) Done() {
 	if p == nil {
