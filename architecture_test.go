@@ -17,11 +17,12 @@ const module = "github.com/tiergate/tiergate/"
 var arrows = map[string][]string{
 	"policies":     {},
 	"engine":       {},
+	"engine/model": {},
 	"bundles":      {},
 	"store":        {"engine"},
 	"rollout":      {"engine", "bundles"},
 	"server":       {"engine", "rollout"},
-	"review":       {"engine"},
+	"review":       {"engine", "engine/model"},
 	"cmd/tiergate": {"policies", "engine", "bundles", "store", "rollout", "server", "review"},
 }
 

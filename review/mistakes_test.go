@@ -178,7 +178,7 @@ func regoTestsFail(t *testing.T, files fstest.MapFS) bool {
 	if err != nil {
 		t.Fatal(err)
 	}
-	results, err := tester.NewRunner().SetStore(inmem.NewFromObject(b.Data)).SetModules(modules).Run(context.Background(), modules)
+	results, err := tester.NewRunner().SetStore(inmem.NewFromObject(b.Data)).SetModules(modules).RunTests(context.Background(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
