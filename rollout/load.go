@@ -52,16 +52,21 @@ func (r *Rollout) read(ctx context.Context, hash string) (*bundles.Bundle, error
 	if err != nil {
 		return nil, err
 	}
-	b, _, err := r.readArchives(hash, archives)
+	b, _, err := readArchives(hash, archives, r.verifierOf(hash))
 	return b, err
 }
 
-// readArchives returns the newest archive that is accepted.
-func (r *Rollout) readArchives(hash string, archives [][]byte) (_ *bundles.Bundle, archive []byte, err error) {
-	v := r.o.Verifier
+// verifierOf is what must accept a kept copy of the bundle; nil: its hash is
+// enough.
+func (r *Rollout) verifierOf(hash string) *bundles.Verifier {
 	if slices.Contains(r.o.Trusted, hash) {
-		v = nil
+		return nil
 	}
+	return r.o.Verifier
+}
+
+// readArchives returns the newest archive that is accepted.
+func readArchives(hash string, archives [][]byte, v *bundles.Verifier) (_ *bundles.Bundle, archive []byte, err error) {
 	var refused error
 	for _, archive := range archives {
 		b, err := bundles.Read(bytes.NewReader(archive), v)

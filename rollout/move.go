@@ -39,7 +39,7 @@ func (r *Rollout) Upload(ctx context.Context, archive []byte, meta engine.Change
 	}
 	another := false
 	if len(kept) > 0 {
-		_, _, err := r.readArchives(b.Hash, kept)
+		_, _, err := readArchives(b.Hash, kept, r.verifierOf(b.Hash))
 		another = err != nil
 	}
 	if added, err = r.store.KeepBundle(ctx, b.Hash, b.Revision, archive, another, meta); err != nil {

@@ -151,6 +151,7 @@ func (r *Rollout) open(ctx context.Context) error {
 	} else if head.Active != seed.Bundle.Hash {
 		r.offer(ctx, head)
 	}
+	r.renew(ctx)
 	p, err := r.fit(ctx, head.Active)
 	if err != nil {
 		return fmt.Errorf("the database's active bundle is %s, and this gate cannot decide by it: %w", head.Active, err)
@@ -204,6 +205,26 @@ func (r *Rollout) offer(ctx context.Context, head engine.PolicyHead) {
 	}
 	r.log.Log(ctx, level, "the database's active bundle decides, not "+s.From+", which only seeds an empty database. To change over: POST /api/v1/remediation/bundles/"+s.Bundle.Hash+"/activate",
 		"active_bundle", head.Active, "other_bundle", s.Bundle.Hash, "other_revision", s.Bundle.Revision)
+}
+
+// renew keeps a seed that somebody signed anew, where none of the kept copies is
+// signed as this gate wants it: then the other gates need not be given it.
+func (r *Rollout) renew(ctx context.Context) {
+	s := r.o.Seed
+	if !s.Chosen || r.o.Verifier == nil {
+		return
+	}
+	archives, err := r.store.BundleArchives(ctx, s.Bundle.Hash)
+	if err == nil {
+		if _, _, refused := readArchives(s.Bundle.Hash, archives, r.o.Verifier); refused == nil {
+			return
+		}
+		meta := engine.ChangeMeta{Actor: systemActor, Reason: "signed anew, brought along at a start: " + s.From}
+		_, err = r.store.KeepBundle(ctx, s.Bundle.Hash, s.Bundle.Revision, s.Archive, true, meta)
+	}
+	if err != nil {
+		r.log.Warn("a bundle that was signed anew could not be kept", "from", s.From, "bundle_hash", s.Bundle.Hash, "error", err)
+	}
 }
 
 // Policy returns the policy to start a gate with, and its epoch.

@@ -60,7 +60,7 @@ func (r *Rollout) Archive(ctx context.Context, hash string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, archive, err := r.readArchives(hash, archives); err == nil {
+	if _, archive, err := readArchives(hash, archives, r.verifierOf(hash)); err == nil {
 		return archive, nil
 	}
 	return archives[0], nil

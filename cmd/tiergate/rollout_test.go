@@ -164,6 +164,10 @@ func TestVerificationKey(t *testing.T) {
 	if got := decidedBy(t, g); got != hash {
 		t.Errorf("decided by %s", got)
 	}
+	g = serve(changed...) // the others find it in the database
+	if got := decidedBy(t, g); got != hash {
+		t.Errorf("decided by %s", got)
+	}
 	storetest.CheckLog(t, url, nil)
 }
 
