@@ -35,6 +35,7 @@ type house struct {
 const (
 	agentToken    = "features-agent"
 	operatorToken = "features-operator"
+	adminToken    = "features-admin"
 )
 
 func openHouse(t *testing.T) *house {
@@ -60,7 +61,7 @@ func openHouse(t *testing.T) *house {
 
 func (h *house) serve(url string) *binarytest.Gate {
 	return binarytest.Serve(h.t, "--database-url", url,
-		"--tokens", binarytest.Tokens(h.t, agentToken+" soar * agent", operatorToken+" olga * operator,auditor"))
+		"--tokens", binarytest.Tokens(h.t, agentToken+" soar * agent", operatorToken+" olga * operator,auditor", adminToken+" paula * policy_admin"))
 }
 
 func openDB(t *testing.T, url string) *sql.DB {
@@ -87,6 +88,7 @@ func (h *house) scenario(sc *godog.ScenarioContext) {
 	h.count++
 	w := &world{house: h, gate: h.gate, db: h.db, number: h.count, tenant: "default"}
 	w.steps(sc)
+	w.policySteps(sc)
 	sc.After(func(ctx context.Context, s *godog.Scenario, err error) (context.Context, error) {
 		if err == nil && (!w.outcomeSeen || (!w.logSeen && !w.noDecision)) {
 			return ctx, errors.New("the scenario asserts no outcome, or not that the gate log shows it")

@@ -30,6 +30,7 @@ type world struct {
 	changes     int      // accepted changes
 	stillAuto   []string
 	whitelistID string
+	deployment  *deployment // where the scenario is about the policy
 
 	outcomeSeen, logSeen, noDecision bool
 }
@@ -268,10 +269,10 @@ func (w *world) namesWhitelist() error {
 
 func (w *world) logShows() error {
 	w.logSeen = true
-	return w.inLog(w.answer)
+	return w.inLog(w.answer, w.activeHash())
 }
 
-func (w *world) inLog(a answer) error {
+func (w *world) inLog(a answer, want string) error {
 	var decision, rule, rationale, hash string
 	var seq int64
 	err := w.db.QueryRow(`SELECT decision, rule, rationale, bundle_hash, log_seq FROM remediation_gate_log
@@ -279,7 +280,7 @@ func (w *world) inLog(a answer) error {
 	if err != nil {
 		return fmt.Errorf("decision %s of %s: %w", a.DecisionID, w.tenant, err)
 	}
-	if decision != a.Decision || rule != a.Rule || rationale != a.Rationale || hash != w.hash || seq != a.LogSeq {
+	if decision != a.Decision || rule != a.Rule || rationale != a.Rationale || hash != want || seq != a.LogSeq {
 		return fmt.Errorf("the row says %s by %s, %q, %s, number %d; the answer was %+v", decision, rule, rationale, hash, seq, a)
 	}
 	return nil
@@ -290,7 +291,7 @@ func (w *world) logKeeps() error {
 		return errors.New("nothing was decided before")
 	}
 	for _, a := range w.earlier {
-		if err := w.inLog(a); err != nil {
+		if err := w.inLog(a, w.hash); err != nil {
 			return err
 		}
 	}
