@@ -21,8 +21,7 @@ func hashOf(name string) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(
 // policyWith seeds a store with bundle "a" and keeps the others.
 func policyWith(t testing.TB, s *store.Store, others ...string) engine.PolicyHead {
 	t.Helper()
-	head, err := s.SeedPolicy(t.Context(), hashOf("a"), "1.0.0", []byte("archive a"), engine.ChangeMeta{Actor: "system", Reason: "first start"})
-	if err != nil {
+	if _, err := s.SeedPolicy(t.Context(), hashOf("a"), "1.0.0", []byte("archive a"), engine.ChangeMeta{Actor: "system", Reason: "first start"}); err != nil {
 		t.Fatal(err)
 	}
 	for i, name := range others {
@@ -30,7 +29,8 @@ func policyWith(t testing.TB, s *store.Store, others ...string) engine.PolicyHea
 			t.Fatal(err)
 		}
 	}
-	if head, err = s.PolicyHead(t.Context()); err != nil {
+	head, err := s.PolicyHead(t.Context())
+	if err != nil {
 		t.Fatal(err)
 	}
 	return head
