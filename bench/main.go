@@ -4,6 +4,7 @@
 //	http       durable decisions per second, beside `opa run --server`
 //	log        rows per second through the append, beside INSERT and COPY
 //	whitelist  the lookup of candidates as the whitelist grows
+//	shadow     durable decisions per second, with and without a shadow
 //
 // What is compared is measured in one run, in turns, so that a noisy machine
 // disturbs both sides alike; what counts are the ratios. The databases are
@@ -49,13 +50,14 @@ var parts = []part{
 	{"http", httpTable},
 	{"log", logTable},
 	{"whitelist", whitelistTable},
+	{"shadow", shadowTable},
 }
 
 func main() {
 	var o options
 	var only string
 	flag.DurationVar(&o.benchtime, "benchtime", time.Second, "how long each figure is measured")
-	flag.StringVar(&only, "only", "", "tables to make, separated by commas: engine, http, log, whitelist (default all)")
+	flag.StringVar(&only, "only", "", "tables to make, separated by commas: engine, http, log, whitelist, shadow (default all)")
 	flag.BoolVar(&o.markdown, "markdown", false, "print Markdown instead of plain text")
 	flag.Parse()
 	if os.Getenv("GOGC") == "" {
@@ -83,7 +85,7 @@ func run(ctx context.Context, o *options, only string) error {
 	}
 	for _, name := range wanted {
 		if !slices.ContainsFunc(parts, func(p part) bool { return p.name == name }) {
-			return fmt.Errorf("-only %s: there is no such table; want engine, http, log or whitelist", name)
+			return fmt.Errorf("-only %s: there is no such table; want engine, http, log, whitelist or shadow", name)
 		}
 	}
 	if flag.NArg() > 0 || o.benchtime <= 0 {
