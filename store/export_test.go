@@ -1,9 +1,13 @@
 package store
 
 import (
+	"context"
+	"database/sql"
 	"fmt"
+	"strings"
 
 	"github.com/lib/pq"
+	"github.com/pressly/goose/v3"
 )
 
 // Faults for the tests of package store_test.
@@ -16,6 +20,26 @@ func WithPragma(p string) func(*Options) { return func(o *Options) { o.pragma = 
 
 // NetDialer is what connects when nobody says otherwise.
 type NetDialer = netDialer
+
+// MigrateTo makes the tables as a program of that version had them.
+func MigrateTo(ctx context.Context, url string, version int64) error {
+	dialect, driver, dsn := goose.DialectPostgres, "postgres", url
+	dir := "migrations/postgres"
+	if file, ok := strings.CutPrefix(url, "sqlite:"); ok {
+		dialect, driver, dsn, dir = goose.DialectSQLite3, "sqlite", file, "migrations/sqlite"
+	}
+	db, err := sql.Open(driver, dsn)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	p, err := provider(dialect, db, dir)
+	if err != nil {
+		return err
+	}
+	_, err = p.UpTo(ctx, version)
+	return err
+}
 
 // Fence is whether this build checks epochs.
 const Fence = fence

@@ -254,3 +254,47 @@ func TestPolicyTablesAreAppendOnly(t *testing.T) {
 		}
 	})
 }
+
+// Rows from before bundles were kept stay as they are, and new ones join them.
+func TestRowsFromBeforeBundlesWereKept(t *testing.T) {
+	onBoth(t, func(t *testing.T, url string) {
+		if err := store.MigrateTo(t.Context(), url, 1); err != nil {
+			t.Fatal(err)
+		}
+		db := storetest.DB(t, url)
+		old := storetest.Entry("acme", 0)
+		digest := "x'" + strings.Repeat("00", 32) + "'"
+		statements := []string{`INSERT INTO tenant_head (tenant_id, log_seq) VALUES ('acme', 1)`}
+		if strings.HasPrefix(url, "postgres") {
+			digest = `'\x` + strings.Repeat("00", 32) + `'`
+			statements = append(statements, `SELECT tiergate_ensure_month(now())`)
+		}
+		at := engine.FormatTime(old.DecidedAt)
+		const columns = `tenant_id, log_seq, decision_id, action_id, action_type, target, blast_radius, maturity_tier, decision, rule, rationale, overrides_applied, rollback, actor, principal, input, policy_revision, bundle_hash, engine_version, config_epoch, decided_at, request_digest`
+		statements = append(statements,
+			`INSERT INTO remediation_gate_log (`+columns+`) VALUES ('acme', 1, '`+old.DecisionID+`', '`+old.ActionID+`', 'isolate_host', 'host:a', 'HIGH', 2, 'queued_approval', 'tier_requires_approval', 'why', '[]', 'how', 'system', 'agent-1', `+digest+`, '1.0.0', 'sha256:old', 'tiergate/0', 0, '`+at+`', `+digest+`)`,
+			`INSERT INTO remediation_action (tenant_id, action_id, log_seq, decided_at) VALUES ('acme', '`+old.ActionID+`', 1, '`+at+`')`)
+		for _, q := range statements {
+			if _, err := db.Exec(q); err != nil {
+				t.Fatalf("%s: %v", q, err)
+			}
+		}
+		s := storetest.Open(t, url)
+		policyWith(t, s)
+		next := storetest.Entry("acme", 0)
+		next.PolicyEpoch, next.Policy.BundleHash = 1, hashOf("a")
+		if r := s.Append(t.Context(), []*engine.Entry{next})[0]; r.Err != nil || r.Entry.LogSeq != 2 {
+			t.Fatalf("%+v", r)
+		}
+		rows, err := s.Entries(t.Context(), "acme", engine.LogQuery{Limit: 5})
+		if err != nil || len(rows) != 2 || rows[0].PolicyEpoch != 1 || rows[1].PolicyEpoch != 0 || rows[1].Policy.BundleHash != "sha256:old" {
+			t.Errorf("%+v %v", rows, err)
+		}
+		storetest.CheckLog(t, url, []*engine.Entry{next})
+		// A gate of that version cannot write on: it knows nothing of activations.
+		_, err = db.Exec(`INSERT INTO remediation_gate_log (` + columns + `) SELECT ` + strings.Replace(columns, "log_seq", "9", 1) + ` FROM remediation_gate_log`)
+		if strings.HasPrefix(url, "postgres") && (err == nil || !strings.Contains(err.Error(), "policy_epoch")) {
+			t.Errorf("a row without policy_epoch: %v", err)
+		}
+	})
+}
