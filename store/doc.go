@@ -23,6 +23,10 @@
 // made fresh all the same, by one path for all (follow.go): read the
 // config_change rows beyond one's own epoch and apply them.
 //
+// Which policy decides is fenced in the same transaction (policychange.go): an
+// append shares a lock that the activation of a bundle takes alone, and leaves
+// out entries whose policy_epoch is no longer the deployment's.
+//
 // An entry's result carries no error only when its row has committed. An error
 // before COMMIT means not written; an error at COMMIT means unknown, and both
 // are answered as engine.ErrUnavailable. The commit never runs under a
