@@ -162,6 +162,9 @@ func (s *Shadow) work(ctx context.Context, share float64) {
 
 func (s *Shadow) judge(ctx context.Context, d shadowed) {
 	e := d.entry
+	if e.Policy != s.against.id { // decided while the active policy changed
+		return
+	}
 	v, err := s.decide(ctx, d)
 	if ctx.Err() != nil {
 		return

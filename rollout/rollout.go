@@ -85,16 +85,16 @@ type Rollout struct {
 	done    sync.WaitGroup
 	uploads chan struct{} // a place for each upload under way
 
-	taking    sync.Mutex // held while this gate goes over to another policy
-	gate      Gate       // set by Start
-	shadowing shadowing
+	taking sync.Mutex // held while this gate goes over to another policy
+	gate   Gate       // set by Start
 
-	mu       sync.Mutex
-	running  running
-	fault    error // why this gate is behind; nil when it is not
-	compiled map[string]*engine.Policy
-	jobs     map[string]*job
-	proofs   map[string]engine.Proof // settled ones
+	mu        sync.Mutex
+	shadowing shadowing
+	running   running
+	fault     error // why this gate is behind; nil when it is not
+	compiled  map[string]*engine.Policy
+	jobs      map[string]*job
+	proofs    map[string]engine.Proof // settled ones
 }
 
 // running is the policy that decides here.

@@ -36,9 +36,9 @@ func (r *Rollout) Shadow(ctx context.Context, hash string) (engine.ShadowReport,
 	if head.Shadow != hash || hash == "" {
 		return engine.ShadowReport{}, fmt.Errorf("bundle %.80q is no shadow: %w", hash, engine.ErrNotFound)
 	}
-	r.taking.Lock()
+	r.mu.Lock()
 	now := r.shadowing
-	r.taking.Unlock()
+	r.mu.Unlock()
 	switch {
 	case now.hash != hash:
 		return engine.ShadowReport{}, &Refusal{Kind: Contended, Detail: "This gate is about to take the shadow over. Ask again."}
@@ -49,7 +49,8 @@ func (r *Rollout) Shadow(ctx context.Context, hash string) (engine.ShadowReport,
 }
 
 // takeShadow makes this gate run the head's shadow beside active. A shadow that
-// cannot be run hurts nobody. The caller holds r.taking.
+// cannot be run hurts nobody. The caller holds r.taking, under which alone
+// r.shadowing is written.
 func (r *Rollout) takeShadow(ctx context.Context, head engine.PolicyHead, active *engine.Policy) {
 	against := active.ID().BundleHash
 	if head.Shadow == r.shadowing.hash && (head.Shadow == "" || against == r.shadowing.against) {
@@ -69,7 +70,9 @@ func (r *Rollout) takeShadow(ctx context.Context, head engine.PolicyHead, active
 	if old := r.shadowing.shadow; old != nil {
 		old.Close()
 	}
+	r.mu.Lock()
 	r.shadowing = next
+	r.mu.Unlock()
 	if next.shadow != nil {
 		r.log.Info("a shadow decides beside the active bundle", "bundle_hash", head.Shadow, "active_bundle", against)
 	}
