@@ -82,6 +82,9 @@ func parse(files []file) (b *Bundle, err error) {
 	if raw.Type() != bundle.SnapshotBundleType || len(raw.WasmModules) > 0 || len(raw.PlanModules) > 0 {
 		return nil, fmt.Errorf("%w: want a snapshot of Rego and data, without patches, wasm or plans", ErrInvalid)
 	}
+	if raw.Manifest.Revision == "" {
+		return nil, fmt.Errorf("%w: no revision, such as 1.0.0, in a .manifest at its top: is this the folder that holds .manifest?", ErrInvalid)
+	}
 	if !semanticVersion.MatchString(raw.Manifest.Revision) {
 		return nil, fmt.Errorf("%w: revision %q in .manifest is no semantic version, such as 1.0.0", ErrInvalid, raw.Manifest.Revision)
 	}
