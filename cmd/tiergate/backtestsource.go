@@ -26,7 +26,7 @@ func compile(ctx context.Context, b *bundles.Bundle) (*engine.Policy, error) {
 		Data:    b.Data,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("compile bundle: %w", err)
+		return nil, fmt.Errorf("compile bundle: %w", orNoDecision(b, err))
 	}
 	return p, nil
 }

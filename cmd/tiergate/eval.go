@@ -23,10 +23,18 @@ func evalCommand() *cobra.Command {
 		Use:   "eval [FILE|-]",
 		Short: "Decide an input document offline and print the decision as JSON",
 		Long: `eval decides an input document as the gate log keeps it, without a server or database.
-A document whose frame is wrong is an error (exit 2), never a decision.`,
+A document whose frame is wrong is an error (exit 2), never a decision. So is one on which the bundle gives no
+decision, or one that a gate would refuse.
+
+The bundle need not be one that a gate would activate, so that what prove and diff show can be looked at.
+` + sourceHelp,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			p, err := loadPolicy(cmd.Context(), bundle)
+			b, _, err := loadSource(cmd.Context(), bundle)
+			if err != nil {
+				return usageError{err}
+			}
+			p, err := compile(cmd.Context(), b)
 			if err != nil {
 				return usageError{err}
 			}
@@ -48,7 +56,7 @@ A document whose frame is wrong is an error (exit 2), never a decision.`,
 			return errors.Join(err, out.Flush())
 		},
 	}
-	c.Flags().StringVar(&bundle, "bundle", os.Getenv("TIERGATE_BUNDLE"), "bundle folder or archive; default: the one built in (TIERGATE_BUNDLE)")
+	c.Flags().StringVar(&bundle, "bundle", os.Getenv("TIERGATE_BUNDLE"), "folder, archive or git:REV[:PATH]; default: the one built in (TIERGATE_BUNDLE)")
 	c.Flags().BoolVar(&jsonl, "jsonl", false, "one document a line in, one decision a line out")
 	return c
 }

@@ -2,11 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strings"
 	"sync"
+
+	"github.com/open-policy-agent/opa/v1/ast"
 
 	"github.com/tiergate/tiergate/bundles"
 	"github.com/tiergate/tiergate/engine"
@@ -47,9 +50,25 @@ func loadSubject(ctx context.Context, name string) (*review.Subject, string, err
 	}
 	s, err := review.NewSubject(ctx, policySource(b))
 	if err != nil {
-		return nil, "", usageError{fmt.Errorf("compile %s: %w", orBuiltIn(name), err)}
+		return nil, "", usageError{fmt.Errorf("compile %s: %w", orBuiltIn(name), orNoDecision(b, err))}
 	}
 	return s, folder, nil
+}
+
+// orNoDecision is err, in plain words where it comes from a bundle that compiles
+// and has not the one rule that a gate asks for.
+func orNoDecision(b *bundles.Bundle, err error) error {
+	if errors.As(err, &ast.Errors{}) {
+		return err
+	}
+	for _, m := range b.Modules {
+		for _, r := range m.Rules {
+			if path := r.Ref().String(); path == "data.gate.decision" || strings.HasPrefix(path, "data.gate.decision.") {
+				return err
+			}
+		}
+	}
+	return errors.New("it has no rule data.gate.decision, and that is what a gate asks for: write a rule decision in package gate")
 }
 
 func policySource(b *bundles.Bundle) engine.PolicySource {
