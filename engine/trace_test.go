@@ -27,7 +27,11 @@ func traceOf(t *testing.T, rego string, r Request, f Facts) Trace {
 	if r.ActionType == "" {
 		r.ActionType, r.Target, r.Actor = "block_ip", "host:a", "system"
 	}
-	_, trace, _ := tr.Decide(t.Context(), &r, &f, time.Unix(1_800_000_000, 0))
+	_, light, _ := tr.Decide(t.Context(), &r, &f, time.Unix(1_800_000_000, 0), false)
+	_, trace, _ := tr.Decide(t.Context(), &r, &f, time.Unix(1_800_000_000, 0), true)
+	if !slices.Equal(light.Reads, trace.Reads) || !slices.Equal(light.Unknown, trace.Unknown) || len(light.Sights) > 0 {
+		t.Errorf("%s\nwithout sights %+v, with them %+v", rego, light, trace)
+	}
 	return trace
 }
 

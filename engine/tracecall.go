@@ -81,6 +81,9 @@ func (w *writer) tracedCompare(a, b ir.Operand, do step) step {
 func (t *trace) compare(a, b *ast.Term) {
 	t.use(a)
 	t.use(b)
+	if t.origin == nil {
+		return
+	}
 	pa, fromA := t.origin[a]
 	pb, fromB := t.origin[b]
 	switch {
@@ -170,6 +173,12 @@ func set(words string) map[string]bool {
 func (t *trace) call(name string, operands []*ast.Term, result *ast.Term) {
 	if name == "object.get" && len(operands) == 3 {
 		t.get(operands[0], operands[1], result)
+		return
+	}
+	if t.origin == nil {
+		for _, o := range operands {
+			t.use(o)
+		}
 		return
 	}
 	if typeTests[name] {

@@ -208,10 +208,11 @@ func (c *checker) checkRadius(ctx context.Context, subject *Subject, leave int, 
 		if err != nil {
 			return out, 0, fmt.Errorf("with every radius %s: %w", radius, err)
 		}
-		table, err := c.space.decide(ctx, variant, leave, progress, map[engine.Sight]bool{}, map[string]bool{})
+		settled, err := c.space.settle(ctx, variant, leave, progress, false)
 		if err != nil {
 			return out, 0, err
 		}
+		table := settled.table
 		evaluations += table.Evaluations
 		higher := newChecker(table, variant.policy.Actions())
 		if lower != nil {

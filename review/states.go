@@ -91,9 +91,12 @@ func overrideStates() []State {
 		for _, expiry := range []string{"", later, atEnd, expired} {
 			add([3]string{mode, "", expiry})
 		}
-		constraints := []string{"on target", "on target_prefix", "on target_cidr", "from min_confidence", "on 64 targets", "on 65 targets",
+		constraints := []string{"on target", "on target_prefix", "on target_cidr", "from min_confidence", "on 65 targets",
 			"with an unknown constraint", "with a network that has host bits", "with a prefix that ends in no separator",
 			"with constraints that are no object"}
+		if mode != ask { // as block judges it; folding so many texts takes its time
+			constraints = append(constraints, "on 64 targets")
+		}
 		if mode == force {
 			constraints = append(constraints, "off not_target_cidr", "on target and min_confidence", "with a min_confidence below 0")
 		}

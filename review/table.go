@@ -78,7 +78,7 @@ func (s *Subject) Policy() *engine.Policy { return s.policy }
 func (s *Space) decide(ctx context.Context, subject *Subject, leave int, progress Progress, seen map[engine.Sight]bool, paths map[string]bool) (*Table, error) {
 	last := subject.last
 	if last == nil || !last.table.Space.same(s) {
-		t, err := s.settle(ctx, subject, leave, progress)
+		t, err := s.settle(ctx, subject, leave, progress, true)
 		if err != nil {
 			return nil, err
 		}
@@ -93,9 +93,9 @@ func (s *Space) decide(ctx context.Context, subject *Subject, leave int, progres
 	return &t, nil
 }
 
-func (s *Space) settle(ctx context.Context, subject *Subject, leave int, progress Progress) (*settled, error) {
+func (s *Space) settle(ctx context.Context, subject *Subject, leave int, progress Progress, sights bool) (*settled, error) {
 	x := &explorer{
-		space: s, subject: subject, table: &Table{Space: s, ID: subject.ID, cells: make([]uint32, s.size)},
+		space: s, subject: subject, sights: sights, table: &Table{Space: s, ID: subject.ID, cells: make([]uint32, s.size)},
 		ids: map[string]uint32{}, seen: map[engine.Sight]bool{}, paths: map[string]bool{},
 	}
 	tasks := make(chan Situation)
@@ -144,6 +144,7 @@ type explorer struct {
 	space   *Space
 	subject *Subject
 	table   *Table
+	sights  bool // are wanted
 
 	mu    sync.Mutex
 	ids   map[string]uint32
@@ -212,7 +213,7 @@ func (e *explorer) evaluate(ctx context.Context, x Situation, f fixed) (Outcome,
 		}
 	} else {
 		var trace engine.Trace
-		v, trace, err = e.subject.tracer.Decide(ctx, r, facts, Now)
+		v, trace, err = e.subject.tracer.Decide(ctx, r, facts, Now, e.sights)
 		e.note(trace)
 		for _, p := range trace.Reads {
 			if !f[p] {
@@ -230,6 +231,9 @@ func (e *explorer) evaluate(ctx context.Context, x Situation, f fixed) (Outcome,
 }
 
 func (e *explorer) note(t engine.Trace) {
+	if len(t.Sights)+len(t.Unknown) == 0 {
+		return
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, s := range t.Sights {
