@@ -14,8 +14,10 @@ export CGO_ENABLED ?= 0
 help: ## print this help
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-build: ## build bin/tiergate
+build: ## build bin/tiergate with the proof of its bundle
 	$(GO) build -o bin/tiergate ./cmd/tiergate
+	@bin/tiergate prove --keep cmd/tiergate/proof.json >/dev/null
+	@$(GO) build -o bin/tiergate ./cmd/tiergate
 
 run: build ## start the gate on the embedded store, on loopback, and print a request to paste
 	bin/tiergate serve --dev --addr $(ADDR)
@@ -43,7 +45,7 @@ rego: ## opa check --strict, opa fmt and opa test with 100% coverage, through th
 	$(GO) test -count=1 ./policies ./bundles
 
 race: packages ## tests under the race detector (needs a C compiler)
-	@if command -v $${CC:-cc} >/dev/null; then CGO_ENABLED=1 $(GO) test -race ./engine/... ./bundles ./server ./store/... ; \
+	@if command -v $${CC:-cc} >/dev/null; then CGO_ENABLED=1 $(GO) test -race ./engine/... ./bundles ./rollout/... ./server ./store/... ; \
 	else echo "make race: SKIPPED, there is no C compiler and Go's race detector needs one: apt-get install gcc"; fi
 
 fuzz: ## run every fuzz target for FUZZTIME each

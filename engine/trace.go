@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -14,8 +13,7 @@ import (
 // Part is one of the independent parts of an input document.
 type Part int
 
-// The parts. Whoever reads Whitelist has read ActionType, too: the entries that
-// the gate puts into an input depend on it.
+// The parts.
 const (
 	PartActionType Part = iota
 	PartTier
@@ -64,6 +62,13 @@ type Sight struct {
 
 // Trace is what one evaluation read. Two inputs that agree in every part read
 // get the same verdict, because evaluation is a pure function of what it reads.
+//
+// Of the action type only what sets it apart from others of its blast radius
+// counts as reading it. Looking up its radius does not, nor comparing it with
+// the action type of a whitelist entry, nor naming it in the rationale: so two
+// inputs that differ in action types of one radius, and agree in the rest, get
+// the same verdict but for the name in its rationale, provided that their
+// whitelist entries are for the action type asked about, or not, alike.
 type Trace struct {
 	Reads  []Part  // in the order in which they were first read
 	Sights []Sight // without repetition
@@ -75,8 +80,9 @@ type Trace struct {
 // Tracer decides as a Policy does and tells what each evaluation read. It is
 // slower, with sights by a factor of about three. It is safe for concurrent use.
 type Tracer struct {
-	policy *Policy
-	plan   *plan
+	policy  *Policy
+	plan    *plan
+	actions *ast.Term // the action table
 }
 
 // ErrNoTrace: the bundle's plan uses statements that only OPA's own evaluator
@@ -105,14 +111,15 @@ func (p *Policy) tracer(ctx context.Context, src PolicySource) (*Tracer, error) 
 	if err != nil {
 		return nil, err
 	}
-	return &Tracer{policy: p, plan: traced}, nil
+	actions := member(member(traced.data, ast.StringTerm("gate")), ast.StringTerm("actions"))
+	return &Tracer{policy: p, plan: traced, actions: actions}, nil
 }
 
 // Policy is the policy that is traced.
 func (t *Tracer) Policy() *Policy { return t.policy }
 
 // Decide decides r under facts at now, as Policy.Decide does, and tells what
-// was read. The guards read the action type, the tier and the stop. With an
+// was read. The guards read the radius, the tier and the stop. With an
 // error, the verdict is what the policy said, as far as it can be read. Without
 // sights it takes half the time, and the trace has none.
 //
@@ -124,7 +131,7 @@ func (t *Tracer) Decide(ctx context.Context, r *Request, f *Facts, now time.Time
 	var tr *trace
 	for try := 1; ; try++ {
 		var late bool
-		tr = newTrace(doc, sights)
+		tr = newTrace(doc, t.actions, sights)
 		if v, late, err = t.once(ctx, doc, tr); !late {
 			break
 		}
@@ -136,7 +143,7 @@ func (t *Tracer) Decide(ctx context.Context, r *Request, f *Facts, now time.Time
 	if err != nil {
 		err = fmt.Errorf("%w: %w", ErrPolicy, err)
 	}
-	for _, p := range []Part{PartActionType, PartTier, PartStopped} {
+	for _, p := range []Part{PartTier, PartStopped} {
 		tr.read(p)
 	}
 	return v, tr.Trace, err
@@ -179,178 +186,4 @@ func Input(r *Request, f *Facts, now time.Time) []byte {
 func (p *Policy) DecideFacts(ctx context.Context, r *Request, f *Facts, now time.Time) (Verdict, error) {
 	_, doc := newInput(r, f, now, p.readsParameters)
 	return p.Decide(ctx, doc)
-}
-
-// trace collects while a plan runs. Terms are known by identity: the plan
-// passes them on as they are.
-type trace struct {
-	Trace
-	composites []composite
-	origin     map[*ast.Term]Part // values and what was made of them → the part they come from; nil: no sights
-	seen       [Parts]bool
-}
-
-// composite is a part of the input that holds others: input, input.request, …
-type composite struct {
-	term *ast.Term
-	path string
-}
-
-func newTrace(doc ast.Value, sights bool) *trace {
-	t := &trace{composites: make([]composite, 0, 8)}
-	if sights {
-		t.origin = make(map[*ast.Term]Part, 16)
-	}
-	o := doc.(ast.Object)
-	t.composites = append(t.composites, composite{o.Get(keyRequest), "input.request"}, composite{o.Get(keyTenant), "input.tenant"})
-	o.Get(keyOverrides).Value.(*ast.Array).Foreach(func(e *ast.Term) {
-		t.composites = append(t.composites, composite{e, "input.overrides[_]"})
-	})
-	o.Get(keyWhitelist).Value.(*ast.Array).Foreach(func(e *ast.Term) {
-		t.composites = append(t.composites, composite{e, "input.whitelist[_]"})
-	})
-	return t
-}
-
-// pathOf is where in the input a composite term is; empty: it is none.
-func (t *trace) pathOf(term *ast.Term) string {
-	for i := range t.composites {
-		if t.composites[i].term == term {
-			return t.composites[i].path
-		}
-	}
-	return ""
-}
-
-func (t *trace) read(p Part) {
-	if !t.seen[p] {
-		t.seen[p] = true
-		t.Reads = append(t.Reads, p)
-	}
-}
-
-func (t *trace) unknown(path string) {
-	if !slices.Contains(t.Unknown, path) {
-		t.Unknown = append(t.Unknown, path)
-	}
-}
-
-func (t *trace) sight(p Part, kind SightKind, text string) {
-	s := Sight{p, kind, text}
-	if !slices.Contains(t.Sights, s) {
-		t.Sights = append(t.Sights, s)
-	}
-}
-
-// partOf finds the part at a path such as input.request.target.
-func partOf(path string) (Part, bool) {
-	i := slices.Index(partPaths[:], path)
-	return Part(i), i >= 0
-}
-
-// elementKeys are what the gate sends of an override and a whitelist entry.
-var elementKeys = map[string]bool{"mode": true, "constraints": true, "expires_at": true, "id": true, "action_type": true}
-
-// dot: the key was looked up in of, and value (nil: undefined) found.
-func (t *trace) dot(of, key, value *ast.Term) {
-	if of == nil || key == nil {
-		return
-	}
-	path := t.pathOf(of)
-	if path == "" && t.origin == nil {
-		return
-	}
-	if path == "" {
-		if p, ok := t.origin[of]; ok {
-			t.derive(value, p)
-		}
-		t.lookup(of, key)
-		return
-	}
-	name, ok := key.Value.(ast.String)
-	if !ok {
-		return
-	}
-	full := path + "." + string(name)
-	switch path {
-	case "input.overrides[_]", "input.whitelist[_]":
-		part := PartOverrides
-		if path == "input.whitelist[_]" {
-			part = PartWhitelist
-		}
-		if !elementKeys[string(name)] {
-			t.unknown(full)
-		}
-		t.derive(value, part)
-		return
-	}
-	if full == "input.request" || full == "input.tenant" {
-		return
-	}
-	p, known := partOf(full)
-	if !known {
-		t.unknown(full)
-		return
-	}
-	if p == PartWhitelist {
-		t.read(PartActionType)
-	}
-	t.read(p)
-	switch p {
-	case PartTarget, PartActor, PartActionType, PartConfidence, PartTenantID, PartNow:
-		t.derive(value, p)
-	}
-}
-
-// derive notes that value was made of part p. Truth values are shared and say
-// nothing about where they come from.
-func (t *trace) derive(value *ast.Term, p Part) {
-	if value == nil || t.origin == nil {
-		return
-	}
-	switch v := value.Value.(type) {
-	case ast.Boolean, ast.Null:
-		return
-	case ast.String:
-		if v == "" {
-			return
-		}
-	}
-	t.origin[value] = p
-}
-
-// use: the term is used as a whole, so all that is in it was read.
-func (t *trace) use(term *ast.Term) {
-	path := t.pathOf(term)
-	if path == "" {
-		return
-	}
-	for p, full := range partPaths {
-		if len(full) > len(path) && full[:len(path)] == path && full[len(path)] == '.' {
-			t.read(Part(p))
-		}
-	}
-	if path == "input" || path == "input.request" {
-		t.unknown(path + " as a whole")
-	}
-}
-
-// children: the elements of a collection are looked at one by one.
-func (t *trace) children(of *ast.Term) {
-	if of == nil {
-		return
-	}
-	t.use(of)
-	p, ok := t.origin[of] // also right for a nil map
-	if !ok {
-		return
-	}
-	switch v := of.Value.(type) {
-	case *ast.Array:
-		v.Foreach(func(e *ast.Term) { t.derive(e, p) })
-	case ast.Object:
-		v.Foreach(func(k, e *ast.Term) { t.derive(k, p); t.derive(e, p) })
-	case ast.Set:
-		v.Foreach(func(e *ast.Term) { t.derive(e, p) })
-	}
 }

@@ -42,7 +42,7 @@ func TestTrace(t *testing.T) {
 	entry := NewWhitelistEntry(WhitelistEntry{ID: "w1", ActionType: "block_ip", Constraints: []byte(`{}`)})
 	facts := Facts{TenantID: "acme", MaturityTier: 2, Overrides: []*Override{override}, Whitelist: []*WhitelistEntry{entry}}
 	request := Request{ActionType: "block_ip", Target: "host:a", Actor: "system", Confidence: &half}
-	always := "input.request.action_type input.tenant.maturity_tier input.tenant.stopped" // the guards
+	always := "input.tenant.maturity_tier input.tenant.stopped" // the guards
 	for rego, want := range map[string]struct{ reads, sights, unknown string }{
 		`decision := 1`: {},
 		`decision := input.request.confidence >= 0.8`:                                             {"confidence", "confidence number 0.8", ""},
@@ -63,16 +63,42 @@ func TestTrace(t *testing.T) {
 		`decision := object.get(input.request, ["parameters", "x"], 1)`:                           {"", "", "input.request.parameters"},
 		`decision := object.get(input.tenant, "id", "none")`:                                      {"tenant.id", "", ""},
 		`decision := object.get(input.tenant, "plan", "none")`:                                    {"", "", "input.tenant.plan"},
-		`decision := count(input.request)`:                                                        {"target confidence actor", "", "input.request as a whole"},
-		`decision if { some k, v in input.request; k == "actor" }`:                                {"target confidence actor", "", "input.request as a whole"},
-		`decision := {"r": input.request}`:                                                        {"target confidence actor", "", "input.request as a whole"},
-		`decision if input == {}`:                                                                 {"overrides whitelist target confidence actor tenant.id now", "", "input as a whole"},
+		`decision := count(input.request)`:                                                        {"action_type target confidence actor", "", "input.request as a whole"},
+		`decision if { some k, v in input.request; k == "actor" }`:                                {"action_type target confidence actor", "", "input.request as a whole"},
+		`decision := {"r": input.request}`:                                                        {"action_type target confidence actor", "", "input.request as a whole"},
+		`decision if input == {}`:                                                                 {"action_type overrides whitelist target confidence actor tenant.id now", "", "input as a whole"},
 		`decision if input.now > "2027-01-01T00:00:00Z"`:                                          {"now", "now equal 2027-01-01T00:00:00Z", ""},
 		`decision if { some o in input.overrides; o.mode == "block" }`:                            {"overrides", "overrides equal block", ""},
 		`decision if { some o in input.overrides; o.reason }`:                                     {"overrides", "", "input.overrides[_].reason"},
 		`decision if { some w in input.whitelist; w.notify }`:                                     {"whitelist", "", "input.whitelist[_].notify"},
 		`decision if { some o in input.overrides; o.constraints.target == input.request.target }`: {"overrides target", "", ""},
-		"decision := f(input.request)\nf(r) := 1 if r.actor == \"user:a\"":                        {"actor", "actor equal user:a", ""},
+		// The action type counts as read where it sets apart types of one radius.
+		`decision if input.request.action_type == "block_ip"`:                                                       {"action_type", "action_type equal block_ip", ""},
+		`decision if input.request.action_type in {"a", "b"}`:                                                       {"action_type", "action_type equal a, action_type equal b", ""},
+		`decision if startswith(input.request.action_type, "block_")`:                                               {"action_type", "action_type prefix block_", ""},
+		`decision := data.gate.actions[input.request.action_type].blast_radius`:                                     {"", "", ""},
+		`decision := object.get(data.gate.actions, [input.request.action_type, "blast_radius"], "CRITICAL")`:        {"", "", ""},
+		`decision := object.get(data.gate.actions, [input.request.action_type, "owner"], "nobody")`:                 {"action_type", "", ""},
+		`decision := data.gate.actions[input.request.action_type]`:                                                  {"action_type", "", ""},
+		`decision := data.gate.actions[input.request.action_type].owner`:                                            {"action_type", "", ""},
+		`decision := count(data.gate.actions[input.request.action_type])`:                                           {"action_type", "", ""},
+		`decision := data.gate.vips[input.request.action_type]`:                                                     {"action_type", "", ""},
+		`decision := object.get(data.gate.vips, input.request.action_type, 1)`:                                      {"action_type", "", ""},
+		`decision := {"rationale": sprintf("%s!", [input.request.action_type])}`:                                    {"", "", ""},
+		`decision := {"rationale": concat(" ", ["a", input.request.action_type])}`:                                  {"", "", ""},
+		`decision := {"note": sprintf("%s!", [input.request.action_type])}`:                                         {"action_type", "", ""},
+		`decision := {"rationale": input.request.action_type}`:                                                      {"action_type", "", ""},
+		`decision if sprintf("%s!", [input.request.action_type]) == "a!"`:                                           {"action_type", "action_type equal a!", ""},
+		`decision := x if { x := {"rationale": sprintf("%s!", [input.request.action_type])}; x.rationale != "a!" }`: {"action_type", "action_type equal a!", ""},
+		`decision := x if { x := {"rationale": sprintf("%s!", [input.request.action_type])}; x != {} }`:             {"action_type", "", ""},
+		`decision := object.union({"rationale": sprintf("%s!", [input.request.action_type])}, {})`:                  {"action_type", "action_type function object.union", ""},
+		`decision if { some w in input.whitelist; w.action_type == input.request.action_type }`:                     {"whitelist", "", ""},
+		`decision if { some w in input.whitelist; w.action_type == "block_ip" }`:                                    {"whitelist action_type", "whitelist equal block_ip", ""},
+		`decision if { some w in input.whitelist; w == {} }`:                                                        {"whitelist action_type", "", ""},
+		`decision if input.whitelist == []`:                                                                         {"whitelist", "", ""},
+		`decision := count(input.whitelist)`:                                                                        {"whitelist", "", ""},
+		`decision if { some w in input.whitelist; some k, v in w; k == "id" }`:                                      {"whitelist action_type", "", ""},
+		"decision := f(input.request)\nf(r) := 1 if r.actor == \"user:a\"":                                          {"actor", "actor equal user:a", ""},
 	} {
 		tr := traceOf(t, rego, request, facts)
 		reads := map[string]bool{}

@@ -30,26 +30,14 @@ func (w *writer) traced(s ir.Stmt, do step) step {
 		return func(f *frame) signal { f.vm.trace.children(f.locals[i]); return do(f) }
 	case *ir.LenStmt:
 		source := w.source(s.Source)
-		return func(f *frame) signal { f.vm.trace.use(source(f)); return do(f) }
-	case *ir.ArrayAppendStmt, *ir.ObjectInsertStmt, *ir.ObjectInsertOnceStmt, *ir.SetAddStmt:
-		target, operands := filled(s)
-		i := w.local(target)
-		values := make([]func(*frame) *ast.Term, len(operands))
-		for k, o := range operands {
-			values[k] = w.source(o)
-		}
 		return func(f *frame) signal {
-			before := f.locals[i] // appending to an array makes another
-			sig := do(f)
-			for _, v := range append(values[:len(values):len(values)], func(*frame) *ast.Term { return before }) {
-				t := v(f)
+			if t := source(f); f.vm.trace.what(t).kind != list {
 				f.vm.trace.use(t)
-				if p, ok := f.vm.trace.origin[t]; ok {
-					f.vm.trace.derive(f.locals[i], p)
-				}
 			}
-			return sig
+			return do(f)
 		}
+	case *ir.ArrayAppendStmt, *ir.ObjectInsertStmt, *ir.ObjectInsertOnceStmt, *ir.SetAddStmt:
+		return w.tracedFill(s, do)
 	case *ir.CallStmt:
 		if _, ours := w.functions[s.Func]; ours {
 			return do
@@ -72,6 +60,35 @@ func (w *writer) traced(s ir.Stmt, do step) step {
 	return do
 }
 
+// tracedFill is for statements that put something into a collection.
+func (w *writer) tracedFill(s ir.Stmt, do step) step {
+	target, operands := filled(s)
+	i := w.local(target)
+	value := w.source(operands[len(operands)-1])
+	key := func(*frame) *ast.Term { return nil }
+	if len(operands) == 2 {
+		key = w.source(operands[0])
+	}
+	return func(f *frame) signal {
+		tr, before := f.vm.trace, f.locals[i] // appending to an array makes another
+		sig := do(f)
+		into, k, v := f.locals[i], key(f), value(f)
+		if kept := tr.what(before); before != into && kept.kind != unwatched {
+			tr.watch(into, kept.kind, kept.path)
+		}
+		if k != nil {
+			tr.use(k)
+		}
+		tr.put(into, k, v)
+		for _, t := range []*ast.Term{before, k, v} {
+			if p, ok := tr.origin[t]; ok {
+				tr.derive(into, p)
+			}
+		}
+		return sig
+	}
+}
+
 func (w *writer) tracedCompare(a, b ir.Operand, do step) step {
 	x, y := w.source(a), w.source(b)
 	return func(f *frame) signal { f.vm.trace.compare(x(f), y(f)); return do(f) }
@@ -79,8 +96,10 @@ func (w *writer) tracedCompare(a, b ir.Operand, do step) step {
 
 // compare: two values were held against each other.
 func (t *trace) compare(a, b *ast.Term) {
-	t.use(a)
-	t.use(b)
+	if x, y := t.what(a).kind, t.what(b).kind; (x != typeName || y != entryType) && (x != entryType || y != typeName) {
+		t.use(a)
+		t.use(b)
+	}
 	if t.origin == nil {
 		return
 	}
@@ -154,10 +173,11 @@ var sightOf = map[string]SightKind{
 
 // transforms make a value of another that is as fine or coarser, so that what
 // it is compared with still says where the values are cut. typeTests cut by
-// type, which no value of a part varies.
+// type, which no value of a part varies. texts make text to be read.
 var (
 	transforms = set("trim trim_left trim_right trim_prefix trim_suffix trim_space lower upper replace strings.replace_n " +
 		"split substring concat sprintf net.cidr_merge internal.template_string array.concat")
+	texts     = set("sprintf concat internal.template_string")
 	typeTests = set("is_array is_boolean is_null is_number is_object is_set is_string")
 )
 
@@ -175,19 +195,25 @@ func (t *trace) call(name string, operands []*ast.Term, result *ast.Term) {
 		t.get(operands[0], operands[1], result)
 		return
 	}
-	if t.origin == nil {
+	switch {
+	case typeTests[name], name == "count" && t.what(operands[0]).kind == list:
+		return
+	case (name == "equal" || name == "neq") && len(operands) == 2:
+		t.compare(operands[0], operands[1])
+		return
+	case texts[name] && t.names(operands):
+		t.watch(result, typeText, "")
+	default:
 		for _, o := range operands {
 			t.use(o)
 		}
-		return
 	}
-	if typeTests[name] {
+	if t.origin == nil {
 		return
 	}
 	var from []Part // of each operand, -1 for none
 	any := false
 	for _, o := range operands {
-		t.use(o)
 		p, ok := t.origin[o]
 		if !ok {
 			p = -1
@@ -211,7 +237,9 @@ func (t *trace) call(name string, operands []*ast.Term, result *ast.Term) {
 		case p < 0:
 		case transforms[name]:
 			t.derive(result, p)
-			t.children(result)
+			if result != nil {
+				t.deriveAll(result)
+			}
 		case p == PartOverrides || p == PartWhitelist:
 			t.derive(result, p)
 		default:
@@ -220,9 +248,27 @@ func (t *trace) call(name string, operands []*ast.Term, result *ast.Term) {
 	}
 }
 
+// names reports whether the operands of a text name the action type, and hold
+// nothing else that is watched.
+func (t *trace) names(operands []*ast.Term) (named bool) {
+	for _, o := range operands {
+		switch t.what(o).kind {
+		case unwatched:
+		case typeName, typePath, typeText:
+			named = true
+		default:
+			return false
+		}
+	}
+	return named
+}
+
 // get: object.get(of, path, default) with a key or an array of keys.
 func (t *trace) get(of, path, result *ast.Term) {
 	keys := []*ast.Term{path}
+	if t.what(path).kind == typePath && of != t.actions {
+		t.read(PartActionType)
+	}
 	if a, ok := path.Value.(*ast.Array); ok {
 		keys = keys[:0]
 		a.Foreach(func(k *ast.Term) { keys = append(keys, k) })

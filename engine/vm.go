@@ -64,7 +64,7 @@ func (p *plan) eval(ctx context.Context, input ast.Value, cancel topdown.Cancel,
 	m.input, m.data = ast.NewTerm(input), p.data
 	m.context = topdown.BuiltinContext{Context: ctx, Cancel: cancel, Seed: noSeed{}, Time: noClock}
 	if m.trace = tr; tr != nil {
-		tr.composites = append(tr.composites, composite{m.input, "input"})
+		tr.watch(m.input, whole, "input")
 	}
 	m.call(p.entry, nil, nil)
 	if m.err != nil {

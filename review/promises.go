@@ -57,7 +57,7 @@ var promises = []Promise{
 		Name: "tier_never_narrows", Title: "raising the tier never narrows",
 		applies: func(_ *checker, x *Situation, _ int) bool { return x[engine.PartTier] < engine.MaxTier },
 		holds: func(c *checker, _ *Situation, i int) bool {
-			return c.width(c.cells[i]) <= c.width(c.cells[i+c.space.strides[engine.PartTier]])
+			return c.widths[c.cells[i]] <= c.widths[c.cells[i+c.space.strides[engine.PartTier]]]
 		},
 		beside: func(_ *checker, x Situation) (Situation, string) {
 			x[engine.PartTier]++
@@ -105,8 +105,9 @@ type checker struct {
 	table *Table
 	cells []uint32
 
-	kinds []engine.Decision    // by outcome
-	radii []engine.BlastRadius // by action type
+	kinds  []engine.Decision    // by outcome
+	widths []int8               // by outcome; see width
+	radii  []engine.BlastRadius // by action type
 
 	overridesLeft, whitelistLeft []int // see Space.reduced
 }
@@ -115,6 +116,7 @@ func newChecker(t *Table, actions []engine.Action) *checker {
 	c := &checker{space: t.Space, table: t, cells: t.cells, kinds: make([]engine.Decision, len(t.Outcomes))}
 	for i, o := range t.Outcomes {
 		c.kinds[i] = o.Decision
+		c.widths = append(c.widths, int8(width(o.Decision)))
 	}
 	for _, name := range t.Space.ActionTypes {
 		radius := engine.Critical
@@ -133,8 +135,6 @@ func (c *checker) auto(i int) bool { return c.kinds[c.cells[i]] == engine.Auto }
 
 // width orders decisions from narrow to wide: no decision, blocked,
 // queued_approval, auto.
-func (c *checker) width(outcome uint32) int { return width(c.kinds[outcome]) }
-
 func width(d engine.Decision) int {
 	switch d {
 	case engine.Auto:

@@ -217,15 +217,16 @@ func (c *checker) checkRadius(ctx context.Context, subject *Subject, leave int, 
 		higher := newChecker(table, variant.policy.Actions())
 		if lower != nil {
 			var mu sync.Mutex
-			err := c.space.scan(ctx, leave, nil, func(x Situation, first, n int) {
+			err := c.space.scan(ctx, leave, nil, func(_ Situation, first, n int) {
 				part := score{applies: n}
 				for i := first; i < first+n; i++ {
-					if higher.width(higher.cells[i]) > lower.width(lower.cells[i]) {
-						if part.broken++; part.broken == 1 || c.space.plainer(x, part.worst) {
-							part.worst = x
-						}
+					if higher.widths[higher.cells[i]] <= lower.widths[lower.cells[i]] {
+						continue
 					}
-					c.space.next(&x)
+					x := c.space.situation(i)
+					if part.broken++; part.broken == 1 || c.space.plainer(x, part.worst) {
+						part.worst = x
+					}
 				}
 				mu.Lock()
 				defer mu.Unlock()

@@ -2,6 +2,7 @@ package review
 
 import (
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -55,7 +56,7 @@ func TestTableIsExact(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := table.At(x); got.Err != "" || got.Rule != want.Rule || got.Rationale != want.Rationale || len(got.OverridesApplied) != len(want.OverridesApplied) {
+		if got := table.At(x); got.Err != "" || got.Decision != want.Decision || got.Rule != want.Rule || got.BlastRadius != want.BlastRadius || got.TierLabel != want.TierLabel || !slices.Equal(got.OverridesApplied, want.OverridesApplied) {
 			t.Fatalf("%s\n%+v, want %+v", s.Input(x), got, want)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -15,7 +16,8 @@ import (
 )
 
 // Outcome is what a bundle makes of situations. Where Err is set, the gate would
-// give no decision, whatever the verdict says.
+// give no decision, whatever the verdict says. The rationale may name another
+// action type of the same radius.
 type Outcome struct {
 	engine.Verdict
 	Err string // why the verdict is not usable; empty when it is
@@ -69,6 +71,16 @@ func NewSubject(ctx context.Context, src engine.PolicySource) (*Subject, error) 
 	return &Subject{PolicySource: src, policy: tracer.Policy(), tracer: tracer}, nil
 }
 
+// radius is the radius that the action table gives a type; zero: none.
+func (s *Subject) radius(actionType string) engine.BlastRadius {
+	for _, a := range s.policy.Actions() {
+		if a.ActionType == actionType {
+			return a.BlastRadius
+		}
+	}
+	return 0
+}
+
 // Policy is the compiled bundle.
 func (s *Subject) Policy() *engine.Policy { return s.policy }
 
@@ -96,14 +108,21 @@ func (s *Space) decide(ctx context.Context, subject *Subject, leave int, progres
 func (s *Space) settle(ctx context.Context, subject *Subject, leave int, progress Progress, sights bool) (*settled, error) {
 	x := &explorer{
 		space: s, subject: subject, sights: sights, table: &Table{Space: s, ID: subject.ID, cells: make([]uint32, s.size)},
-		ids: map[string]uint32{}, seen: map[engine.Sight]bool{}, paths: map[string]bool{},
+		ids: map[string]uint32{}, seen: map[engine.Sight]bool{}, paths: map[string]bool{}, class: map[engine.BlastRadius][]int{},
+	}
+	for v := range slices.Max(s.sizes[:]) {
+		x.all = append(x.all, v)
+	}
+	for i, name := range s.ActionTypes {
+		r := subject.radius(name)
+		x.class[r] = append(x.class[r], i)
 	}
 	tasks := make(chan Situation)
 	group, ctx := errgroup.WithContext(ctx)
 	for range max(1, runtime.GOMAXPROCS(0)-leave) {
 		group.Go(func() error {
 			for task := range tasks {
-				if err := x.walk(ctx, task, fixed{engine.PartActionType: true, engine.PartTier: true}); err != nil {
+				if err := x.walk(ctx, task, fixed{engine.PartTier: true}); err != nil {
 					return err
 				}
 			}
@@ -112,10 +131,10 @@ func (s *Space) settle(ctx context.Context, subject *Subject, leave int, progres
 	}
 	group.Go(func() error {
 		defer close(tasks)
-		for a := range s.ActionTypes {
+		for _, members := range x.class {
 			for tier := range tiers {
 				select {
-				case tasks <- Situation{engine.PartActionType: a, engine.PartTier: tier}:
+				case tasks <- Situation{engine.PartActionType: members[0], engine.PartTier: tier}:
 				case <-ctx.Done():
 					return ctx.Err()
 				}
@@ -145,11 +164,16 @@ type explorer struct {
 	subject *Subject
 	table   *Table
 	sights  bool // are wanted
+	// class are the action types of each radius, zero for unknown ones. Within
+	// one, an evaluation need not read which action type it is about.
+	class map[engine.BlastRadius][]int
 
 	mu    sync.Mutex
 	ids   map[string]uint32
 	seen  map[engine.Sight]bool
 	paths map[string]bool // that are read and not in the input
+
+	all []int // 0, 1, 2, …
 
 	settled, evaluations atomic.Int64
 }
@@ -157,9 +181,18 @@ type explorer struct {
 // fixed says which parts of a situation are chosen.
 type fixed [engine.Parts]bool
 
-// walk settles every situation that agrees with x in the fixed parts: one
-// evaluation settles those that also agree in what it read; then each part that
-// it read takes its other values in turn.
+// values are those that a part takes in the situations around x: all, but for
+// the action type only those of one radius.
+func (e *explorer) values(p engine.Part, x Situation) []int {
+	if p == engine.PartActionType {
+		return e.class[e.subject.radius(e.space.ActionTypes[x[p]])]
+	}
+	return e.all[:e.space.sizes[p]]
+}
+
+// walk settles every situation that agrees with x in the fixed parts, and has an
+// action type of the same radius: one evaluation settles those that also agree in
+// what it read; then each part that it read takes its other values in turn.
 func (e *explorer) walk(ctx context.Context, x Situation, f fixed) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -178,14 +211,14 @@ func (e *explorer) walk(ctx context.Context, x Situation, f fixed) error {
 		inner[p] = false
 		outer := inner
 		outer[p] = true
-		for v := range e.space.sizes[p] {
+		for _, v := range e.values(p, x) {
 			if v == x[p] {
 				continue
 			}
 			y := x
 			y[p] = v
 			for _, later := range reads[i+1:] {
-				y[later] = 0
+				y[later] = e.values(later, x)[0]
 			}
 			if err := e.walk(ctx, y, outer); err != nil {
 				return err
@@ -249,19 +282,31 @@ func (e *explorer) settle(x Situation, f fixed, id uint32) {
 	s := e.space
 	var free []int
 	for p := range engine.Parts {
-		if !f[p] {
+		if f[p] {
+			continue
+		}
+		if p != int(engine.PartActionType) {
 			x[p] = 0
 			if s.sizes[p] > 1 {
 				free = append(free, p)
 			}
 		}
 	}
+	// The last parts lie side by side: where they are free, a run of cells.
+	run := 1
+	for len(free) > 0 && s.strides[free[len(free)-1]] == run {
+		run *= s.sizes[free[len(free)-1]]
+		free = free[:len(free)-1]
+	}
 	n := 0
 	var fill func(at int, free []int)
 	fill = func(at int, free []int) {
 		if len(free) == 0 {
-			e.table.cells[at] = id
-			n++
+			cells := e.table.cells[at : at+run]
+			for i := range cells {
+				cells[i] = id
+			}
+			n += run
 			return
 		}
 		p := free[0]
@@ -270,7 +315,14 @@ func (e *explorer) settle(x Situation, f fixed, id uint32) {
 			at += s.strides[p]
 		}
 	}
-	fill(s.index(x), free)
+	types := []int{x[engine.PartActionType]}
+	if !f[engine.PartActionType] {
+		types = e.values(engine.PartActionType, x)
+	}
+	for _, a := range types {
+		x[engine.PartActionType] = a
+		fill(s.index(x), free)
+	}
 	e.settled.Add(int64(n))
 }
 

@@ -18,12 +18,6 @@ import (
 	"github.com/tiergate/tiergate/store"
 )
 
-// prover looks for proofs; nil: what the engine tries out is the proof.
-func prover() rollout.Prover { return nil }
-
-// shippedProofs are those that were made when the program was built.
-func shippedProofs() []engine.Proof { return nil }
-
 // loadBundle reads the bundle at path, or the one built into the binary.
 func loadBundle(path string) (*bundles.Bundle, error) {
 	if path == "" {

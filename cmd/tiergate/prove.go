@@ -16,7 +16,7 @@ import (
 var errBroken = errors.New("the bundle breaks a promise")
 
 func proveCommand() *cobra.Command {
-	var format, dir, output string
+	var format, dir, keep string
 	var strict bool
 	c := &cobra.Command{
 		Use:   "prove [BUNDLE]",
@@ -32,14 +32,9 @@ Exit 1: a promise is broken, or, with --strict, the bundle reads what the situat
 			if format != "text" && format != "json" && format != "markdown" {
 				return usageError{fmt.Errorf("--format %s: want text, json or markdown", format)}
 			}
-			proof, err := prove(cmd, first(args))
+			proof, err := prove(cmd, first(args), keep)
 			if err != nil {
 				return err
-			}
-			if output != "" {
-				if err := writeFile(output, proof.JSON); err != nil {
-					return err
-				}
 			}
 			files, err := writeCounterexamples(proof, dir)
 			if err != nil {
@@ -67,19 +62,29 @@ Exit 1: a promise is broken, or, with --strict, the bundle reads what the situat
 	}
 	c.Flags().StringVar(&format, "format", "text", "text, json or markdown")
 	c.Flags().StringVar(&dir, "counterexamples", ".", "folder for the inputs of counterexamples")
-	c.Flags().StringVarP(&output, "output", "o", "", "also write the proof as JSON to this file")
+	c.Flags().StringVar(&keep, "keep", "", "file that keeps the proof: one that is there, of the same bundle and engine, is not made again")
 	c.Flags().BoolVar(&strict, "strict", false, "fail where the bundle reads what the situations do not vary")
 	return c
 }
 
-func prove(cmd *cobra.Command, name string) (*review.Proof, error) {
+func prove(cmd *cobra.Command, name, keep string) (*review.Proof, error) {
 	s, _, err := loadSubject(cmd.Context(), name)
 	if err != nil {
 		return nil, err
 	}
+	if keep != "" {
+		if kept, err := keptProof(keep, s.ID.BundleHash); err != nil {
+			return nil, usageError{fmt.Errorf("--keep: %w", err)}
+		} else if kept != nil {
+			return kept, nil
+		}
+	}
 	bar := &stages{w: cmd.ErrOrStderr()}
 	defer bar.Done()
 	proof, err := review.Prove(cmd.Context(), s, review.ProveOptions{EngineVersion: engineVersion(), Progress: bar.Show})
+	if err == nil && keep != "" {
+		err = writeFile(keep, proof.JSON)
+	}
 	return proof, reviewError(err)
 }
 

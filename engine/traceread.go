@@ -1,0 +1,274 @@
+package engine
+
+import (
+	"slices"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+)
+
+// trace collects while a plan runs. Terms are known by identity: the plan
+// passes them on as they are.
+type trace struct {
+	Trace
+	known   []known            // few: searched one by one
+	actions *ast.Term          // the action table
+	origin  map[*ast.Term]Part // values and what was made of them → the part they come from; nil: no sights
+	seen    [Parts]bool
+}
+
+// known is a term that the trace keeps an eye on.
+type known struct {
+	term *ast.Term
+	kind kind
+	path string // of a whole
+}
+
+type kind int
+
+const (
+	unwatched  kind = iota
+	whole           // input, input.request, …: it holds parts
+	list            // input.whitelist
+	typeName        // the action type
+	entryType       // the action type of a whitelist entry
+	typePath        // an array that begins with the action type
+	typeRow         // the action type's row of the action table
+	typeText        // text that names the action type
+	verdictish      // an object that has such text as its rationale, or holds one
+)
+
+func newTrace(doc ast.Value, actions *ast.Term, sights bool) *trace {
+	t := &trace{known: make([]known, 0, 16), actions: actions}
+	if sights {
+		t.origin = make(map[*ast.Term]Part, 16)
+	}
+	o := doc.(ast.Object)
+	t.watch(o.Get(keyRequest), whole, "input.request")
+	t.watch(o.Get(keyTenant), whole, "input.tenant")
+	o.Get(keyOverrides).Value.(*ast.Array).Foreach(func(e *ast.Term) { t.watch(e, whole, "input.overrides[_]") })
+	entries := o.Get(keyWhitelist)
+	if a := entries.Value.(*ast.Array); a.Len() > 0 {
+		t.watch(entries, list, "")
+		a.Foreach(func(e *ast.Term) { t.watch(e, whole, "input.whitelist[_]") })
+	}
+	return t
+}
+
+func (t *trace) watch(term *ast.Term, k kind, path string) {
+	if term != nil && t.what(term).kind == unwatched {
+		t.known = append(t.known, known{term, k, path})
+	}
+}
+
+// what is known about a term.
+func (t *trace) what(term *ast.Term) known {
+	for i := range t.known {
+		if t.known[i].term == term {
+			return t.known[i]
+		}
+	}
+	return known{}
+}
+
+func (t *trace) read(p Part) {
+	if !t.seen[p] {
+		t.seen[p] = true
+		t.Reads = append(t.Reads, p)
+	}
+}
+
+func (t *trace) unknown(path string) {
+	if !slices.Contains(t.Unknown, path) {
+		t.Unknown = append(t.Unknown, path)
+	}
+}
+
+func (t *trace) sight(p Part, kind SightKind, text string) {
+	s := Sight{p, kind, text}
+	if !slices.Contains(t.Sights, s) {
+		t.Sights = append(t.Sights, s)
+	}
+}
+
+// partOf finds the part at a path such as input.request.target.
+func partOf(path string) (Part, bool) {
+	i := slices.Index(partPaths[:], path)
+	return Part(i), i >= 0
+}
+
+// elementKeys are what the gate sends of an override and a whitelist entry.
+var elementKeys = map[string]bool{"mode": true, "constraints": true, "expires_at": true, "id": true, "action_type": true}
+
+// dot: the key was looked up in of, and value (nil: undefined) found.
+func (t *trace) dot(of, key, value *ast.Term) {
+	if of == nil || key == nil {
+		return
+	}
+	k := t.what(of)
+	name, _ := key.Value.(ast.String)
+	switch k.kind {
+	case whole:
+		if name != "" {
+			t.member(k.path, string(name), value)
+		}
+		return
+	case typeRow:
+		if name != "blast_radius" {
+			t.read(PartActionType)
+		}
+	case typePath, typeText:
+		t.read(PartActionType)
+	}
+	switch t.what(key).kind {
+	case typeName:
+		if of == t.actions {
+			t.watch(value, typeRow, "")
+		} else {
+			t.read(PartActionType)
+		}
+	case entryType, typeText:
+		t.read(PartActionType)
+	}
+	if p, ok := t.origin[of]; ok {
+		t.derive(value, p)
+	}
+	t.lookup(of, key)
+}
+
+// member: a member of one of the wholes was looked up.
+func (t *trace) member(path, name string, value *ast.Term) {
+	full := path + "." + name
+	switch path {
+	case "input.overrides[_]", "input.whitelist[_]":
+		part := PartOverrides
+		if path == "input.whitelist[_]" {
+			part = PartWhitelist
+			if name == "action_type" {
+				t.watch(value, entryType, "")
+			}
+		}
+		if !elementKeys[name] {
+			t.unknown(full)
+		}
+		t.derive(value, part)
+		return
+	}
+	if full == "input.request" || full == "input.tenant" {
+		return
+	}
+	p, known := partOf(full)
+	switch {
+	case !known:
+		t.unknown(full)
+		return
+	case p == PartActionType:
+		t.watch(value, typeName, "")
+	default:
+		t.read(p)
+	}
+	switch p {
+	case PartTarget, PartActor, PartActionType, PartConfidence, PartTenantID, PartNow:
+		t.derive(value, p)
+	}
+}
+
+// derive notes that value was made of part p. Truth values are shared and say
+// nothing about where they come from.
+func (t *trace) derive(value *ast.Term, p Part) {
+	if value == nil || t.origin == nil {
+		return
+	}
+	switch v := value.Value.(type) {
+	case ast.Boolean, ast.Null:
+		return
+	case ast.String:
+		if v == "" {
+			return
+		}
+	}
+	t.origin[value] = p
+}
+
+// use: the term is used as it is, so all that is in it was read.
+func (t *trace) use(term *ast.Term) {
+	k := t.what(term)
+	switch k.kind {
+	case unwatched:
+		return
+	case typeName, entryType, typePath, typeRow, typeText, verdictish, list:
+		t.read(PartActionType)
+		return
+	}
+	if k.path == "input.whitelist[_]" {
+		t.read(PartActionType)
+	}
+	for p, full := range partPaths {
+		if len(full) > len(k.path) && full[:len(k.path)] == k.path && full[len(k.path)] == '.' {
+			t.read(Part(p))
+		}
+	}
+	if k.path == "input" || k.path == "input.request" {
+		t.unknown(k.path + " as a whole")
+	}
+}
+
+// children: the elements of a collection are looked at one by one.
+func (t *trace) children(of *ast.Term) {
+	if of == nil {
+		return
+	}
+	if t.what(of).kind != list { // its elements are watched themselves
+		t.use(of)
+	}
+	t.deriveAll(of)
+}
+
+// deriveAll gives the elements of a collection the origin that it has.
+func (t *trace) deriveAll(of *ast.Term) {
+	p, ok := t.origin[of] // also right for a nil map
+	if !ok {
+		return
+	}
+	switch v := of.Value.(type) {
+	case *ast.Array:
+		v.Foreach(func(e *ast.Term) { t.derive(e, p) })
+	case ast.Object:
+		v.Foreach(func(k, e *ast.Term) { t.derive(k, p); t.derive(e, p) })
+	case ast.Set:
+		v.Foreach(func(e *ast.Term) { t.derive(e, p) })
+	}
+}
+
+// put: value went into the collection, under key if that is an object.
+func (t *trace) put(into, key, value *ast.Term) {
+	switch k := t.what(value).kind; k {
+	case unwatched:
+	case typeName, typePath:
+		if _, isArray := into.Value.(*ast.Array); isArray {
+			t.watch(into, typePath, "")
+			return
+		}
+		t.use(value)
+	case typeText, verdictish:
+		_, isArray := into.Value.(*ast.Array)
+		name, _ := keyOf(key)
+		switch {
+		case isArray && k == typeText:
+			t.watch(into, typePath, "")
+		case k == typeText && name == "rationale", k == verdictish && name == "result":
+			t.watch(into, verdictish, "")
+		default:
+			t.use(value)
+		}
+	default:
+		t.use(value)
+	}
+}
+
+func keyOf(key *ast.Term) (string, bool) {
+	if key == nil {
+		return "", false
+	}
+	s, ok := key.Value.(ast.String)
+	return string(s), ok
+}
