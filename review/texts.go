@@ -20,8 +20,12 @@ type TextChange struct {
 
 func textChanges(older, newer *Table) []TextChange {
 	count := map[[2]uint32]int{}
-	for i := range older.cells {
-		count[[2]uint32{older.cells[i], newer.cells[i]}]++
+	for i := 0; i < len(older.cells); { // neighbours are often the same
+		k, first := [2]uint32{older.cells[i], newer.cells[i]}, i
+		for i < len(older.cells) && older.cells[i] == k[0] && newer.cells[i] == k[1] {
+			i++
+		}
+		count[k] += i - first
 	}
 	maps.DeleteFunc(count, func(k [2]uint32, _ int) bool {
 		return older.Outcomes[k[0]].Rationale == newer.Outcomes[k[1]].Rationale
