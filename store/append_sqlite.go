@@ -14,7 +14,7 @@ import (
 type liteAppender struct {
 	connTx
 
-	prepareHead, lockHead, policyEpoch, findAction, insertRow, insertAction, insertParameters, moveHead *sql.Stmt
+	prepareHead, lockHead, findAction, insertRow, insertAction, insertParameters, moveHead *sql.Stmt
 }
 
 func (s *sqliteDB) newAppender() (appender, error) {
@@ -26,14 +26,13 @@ func (s *sqliteDB) newAppender() (appender, error) {
 	a := &liteAppender{connTx: connTx{conn: conn}}
 	marks := strings.TrimSuffix(strings.Repeat("?, ", len(logColumns)), ", ")
 	for query, stmt := range map[string]**sql.Stmt{
-		`INSERT INTO tenant_head (tenant_id) VALUES (?) ON CONFLICT DO NOTHING`:                          &a.prepareHead,
-		`SELECT log_seq, epoch FROM tenant_head WHERE tenant_id = ?`:                                     &a.lockHead,
-		`SELECT policy_epoch FROM policy_head`:                                                           &a.policyEpoch,
-		`SELECT log_seq FROM remediation_action WHERE tenant_id = ? AND action_id = ?`:                   &a.findAction,
-		`INSERT INTO remediation_gate_log (` + logColumnList + `) VALUES (` + marks + `)`:                &a.insertRow,
-		`INSERT INTO remediation_action (tenant_id, action_id, log_seq, decided_at) VALUES (?, ?, ?, ?)`: &a.insertAction,
-		`INSERT INTO decision_parameters (decision_id, tenant_id, parameters) VALUES (?, ?, ?)`:          &a.insertParameters,
-		`UPDATE tenant_head SET log_seq = ? WHERE tenant_id = ?`:                                         &a.moveHead,
+		`INSERT INTO tenant_head (tenant_id) VALUES (?) ON CONFLICT DO NOTHING`:                              &a.prepareHead,
+		`SELECT log_seq, epoch, (SELECT policy_epoch FROM policy_head) FROM tenant_head WHERE tenant_id = ?`: &a.lockHead,
+		`SELECT log_seq FROM remediation_action WHERE tenant_id = ? AND action_id = ?`:                       &a.findAction,
+		`INSERT INTO remediation_gate_log (` + logColumnList + `) VALUES (` + marks + `)`:                    &a.insertRow,
+		`INSERT INTO remediation_action (tenant_id, action_id, log_seq, decided_at) VALUES (?, ?, ?, ?)`:     &a.insertAction,
+		`INSERT INTO decision_parameters (decision_id, tenant_id, parameters) VALUES (?, ?, ?)`:              &a.insertParameters,
+		`UPDATE tenant_head SET log_seq = ? WHERE tenant_id = ?`:                                             &a.moveHead,
 	} {
 		if *stmt, err = conn.PrepareContext(ctx, query); err != nil {
 			a.close()
@@ -54,13 +53,10 @@ func (a *liteAppender) prepare(tenants []string, _ []time.Time) error {
 
 // lockHeads only reads: this transaction is the one that writes.
 func (a *liteAppender) lockHeads(tenants []string) (heads map[string]head, policyEpoch int64, err error) {
-	if err := a.policyEpoch.QueryRow().Scan(&policyEpoch); err != nil {
-		return nil, 0, err
-	}
 	heads = make(map[string]head, len(tenants))
 	for _, t := range tenants {
 		var h head
-		switch err := a.lockHead.QueryRow(t).Scan(&h.seq, &h.epoch); err {
+		switch err := a.lockHead.QueryRow(t).Scan(&h.seq, &h.epoch, &policyEpoch); err {
 		case nil:
 			heads[t] = h
 		case sql.ErrNoRows:
