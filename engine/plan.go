@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/bundle"
@@ -21,7 +22,8 @@ import (
 //
 // topdown stays the reference. A bundle is activated only if both agree on
 // every try (see tryOut), tests compare them on tens of thousands of inputs,
-// and a bundle whose plan uses a statement that is not here runs on topdown.
+// and a bundle whose plan uses what is not here, such as a builtin that is no
+// plain function, runs on topdown.
 
 // errUnsupported: the plan needs a statement that this file does not have.
 var errUnsupported = errors.New("statement is not supported")
@@ -87,11 +89,13 @@ type planner struct {
 	strings   []*ast.Term
 	text      []string
 	functions map[string]*function
+	byPath    map[string]*function // path joined by NUL; for calls by a path
+	paths     [][]string           // of functions
 	trace     bool
 }
 
 func compilePlan(p *ir.Policy, data *ast.Term, trace bool) (*plan, error) {
-	c := &planner{functions: map[string]*function{}, trace: trace}
+	c := &planner{functions: map[string]*function{}, byPath: map[string]*function{}, trace: trace}
 	for _, s := range p.Static.Strings {
 		c.strings = append(c.strings, ast.StringTerm(s.Value))
 		c.text = append(c.text, s.Value)
@@ -102,6 +106,8 @@ func compilePlan(p *ir.Policy, data *ast.Term, trace bool) (*plan, error) {
 			fn.params = append(fn.params, int(l))
 		}
 		c.functions[f.Name] = fn
+		c.byPath[strings.Join(f.Path, "\x00")] = fn
+		c.paths = append(c.paths, f.Path)
 	}
 	for _, f := range p.Funcs.Funcs {
 		if err := c.function(c.functions[f.Name], f.Blocks); err != nil {

@@ -218,6 +218,12 @@ func written(s ir.Stmt) []ir.Local {
 		return []ir.Local{s.Target}
 	case *ir.CallStmt:
 		return []ir.Local{s.Result}
+	case *ir.CallDynamicStmt:
+		return []ir.Local{s.Result}
+	case *ir.ObjectMergeStmt:
+		return []ir.Local{s.Target}
+	case *ir.WithStmt:
+		return []ir.Local{s.Local}
 	case *ir.DotStmt:
 		return []ir.Local{s.Target}
 	case *ir.LenStmt:
@@ -236,6 +242,8 @@ func within(s ir.Stmt) []*ir.Block {
 	case *ir.ScanStmt:
 		return []*ir.Block{s.Block}
 	case *ir.NotStmt:
+		return []*ir.Block{s.Block}
+	case *ir.WithStmt:
 		return []*ir.Block{s.Block}
 	}
 	return nil

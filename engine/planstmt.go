@@ -19,6 +19,13 @@ func (w *writer) statement(s ir.Stmt) (step, error) {
 		return w.scan(s)
 	case *ir.NotStmt:
 		return w.not(s)
+	case *ir.WithStmt:
+		return w.with(s)
+	case *ir.CallDynamicStmt:
+		return w.callDynamic(s)
+	case *ir.ObjectMergeStmt:
+		a, b, i := w.local(s.A), w.local(s.B), w.local(s.Target)
+		return func(f *frame) signal { f.locals[i] = merge(f.locals[a], f.locals[b]); return next }, nil
 	case *ir.BreakStmt:
 		n := signal(s.Index) + 1
 		return func(*frame) signal { return n }, nil

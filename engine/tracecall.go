@@ -38,6 +38,15 @@ func (w *writer) traced(s ir.Stmt, do step) step {
 		}
 	case *ir.ArrayAppendStmt, *ir.ObjectInsertStmt, *ir.ObjectInsertOnceStmt, *ir.SetAddStmt:
 		return w.tracedFill(s, do)
+	case *ir.CallDynamicStmt:
+		return w.tracedPath(s, do)
+	case *ir.ObjectMergeStmt:
+		a, b := w.local(s.A), w.local(s.B)
+		return func(f *frame) signal {
+			f.vm.trace.use(f.locals[a])
+			f.vm.trace.use(f.locals[b])
+			return do(f)
+		}
 	case *ir.CallStmt:
 		if _, ours := w.functions[s.Func]; ours {
 			return do
@@ -86,6 +95,33 @@ func (w *writer) tracedFill(s ir.Stmt, do step) step {
 			}
 		}
 		return sig
+	}
+}
+
+// tracedPath is for a call by a path: what is in the path is held against the
+// names of all rules in that place.
+func (w *writer) tracedPath(s *ir.CallDynamicStmt, do step) step {
+	path := make([]func(*frame) *ast.Term, len(s.Path))
+	for i, p := range s.Path {
+		path[i] = w.source(p)
+	}
+	paths := w.paths
+	return func(f *frame) signal {
+		tr := f.vm.trace
+		for i, p := range path {
+			t := p(f)
+			tr.use(t)
+			from, ok := tr.origin[t]
+			if !ok {
+				continue
+			}
+			for _, names := range paths {
+				if len(names) == len(path) {
+					tr.sight(from, SightEqual, names[i])
+				}
+			}
+		}
+		return do(f)
 	}
 }
 

@@ -189,6 +189,25 @@ func (t *trace) derive(value *ast.Term, p Part) {
 	t.origin[value] = p
 }
 
+// replaced: a `with` put another term in the place of one. What of it is a copy
+// of a whole counts as that whole; what was put in counts as read with it.
+func (t *trace) replaced(old, new *ast.Term) {
+	k := t.what(old)
+	if k.kind != whole || old == new {
+		return
+	}
+	o, ok := new.Value.(ast.Object)
+	if !ok {
+		return
+	}
+	t.watch(new, whole, k.path)
+	old.Value.(ast.Object).Foreach(func(key, v *ast.Term) {
+		if now := o.Get(key); now != nil && now != v {
+			t.replaced(v, now)
+		}
+	})
+}
+
 // use: the term is used as it is, so all that is in it was read.
 func (t *trace) use(term *ast.Term) {
 	k := t.what(term)
