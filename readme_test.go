@@ -163,5 +163,6 @@ func TestReadmePostgres(t *testing.T) {
 func TestMain(m *testing.M) {
 	code := m.Run()
 	binarytest.Remove()
+	os.RemoveAll(stock.dir)
 	os.Exit(code)
 }
