@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/tiergate/tiergate/engine"
 )
@@ -27,8 +28,9 @@ type Comparison struct {
 	Old        BundleName `json:"old"`
 	New        BundleName `json:"new"`
 	Situations int        `json:"situations"` // in the common space
-	Changed    int        `json:"changed"`    // whose decision differs
-	Changes    []Change   `json:"changes"`    // that say exactly which
+	Seconds    float64    `json:"seconds"`
+	Changed    int        `json:"changed"` // whose decision differs
+	Changes    []Change   `json:"changes"` // that say exactly which
 	// OtherRule are situations with the same decision by another rule.
 	OtherRule []Change      `json:"other_rule"`
 	Texts     []TextChange  `json:"texts"`
@@ -82,11 +84,17 @@ func (d *Comparison) Widenings() []Change {
 // Diff decides everything that either bundle can tell apart under both, and says
 // what differs. names are how the caller knows the two.
 func Diff(ctx context.Context, older, newer *Subject, names [2]string, progress Progress) (*Comparison, error) {
+	started := time.Now()
 	tables, err := Explore(ctx, 0, progress, older, newer)
 	if err != nil {
 		return nil, err
 	}
-	return compare(ctx, tables, older, newer, names)
+	d, err := compare(ctx, tables, older, newer, names)
+	if err != nil {
+		return nil, err
+	}
+	d.Seconds = time.Since(started).Seconds()
+	return d, nil
 }
 
 func compare(ctx context.Context, tables []*Table, older, newer *Subject, names [2]string) (d *Comparison, err error) {

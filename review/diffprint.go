@@ -12,8 +12,8 @@ func (d *Comparison) JSON(w io.Writer) error { return writeJSON(w, d) }
 // Text writes the difference for a terminal.
 func (d *Comparison) Text(w io.Writer, paint Painter) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "old  %s  %s %s\nnew  %s  %s %s\n%s situations, %s decided differently\n",
-		d.Old.Name, d.Old.Revision, d.Old.BundleHash, d.New.Name, d.New.Revision, d.New.BundleHash, grouped(d.Situations), grouped(d.Changed))
+	fmt.Fprintf(&b, "old  %s  %s %s\nnew  %s  %s %s\n%s situations, %s decided differently, %.1f s\n",
+		d.Old.Name, d.Old.Revision, d.Old.BundleHash, d.New.Name, d.New.Revision, d.New.BundleHash, grouped(d.Situations), grouped(d.Changed), d.Seconds)
 	list := func(title string, changes []Change) {
 		if len(changes) == 0 {
 			return

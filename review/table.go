@@ -43,7 +43,7 @@ type Progress func(done, total int)
 type Subject struct {
 	engine.PolicySource
 	policy *engine.Policy
-	tracer *engine.Tracer // nil where it cannot be traced
+	tracer *engine.Tracer
 
 	// keep has the last table kept, for comparing one bundle with many.
 	keep bool
@@ -61,11 +61,7 @@ type settled struct {
 // decides.
 func NewSubject(ctx context.Context, src engine.PolicySource) (*Subject, error) {
 	tracer, err := engine.NewTracer(ctx, src)
-	switch {
-	case errors.Is(err, engine.ErrNoTrace):
-		p, err := engine.CompilePolicy(ctx, src)
-		return &Subject{PolicySource: src, policy: p}, err
-	case err != nil:
+	if err != nil {
 		return nil, err
 	}
 	return &Subject{PolicySource: src, policy: tracer.Policy(), tracer: tracer}, nil
@@ -229,31 +225,14 @@ func (e *explorer) walk(ctx context.Context, x Situation, f fixed) error {
 }
 
 // evaluate decides x and returns which parts beside the fixed ones it read.
-// Without a tracer it may have read all of them. An error ends the exploration:
-// a bundle that is too slow would not come to an end.
+// An error ends the exploration: a bundle that is too slow would not come to an
+// end.
 func (e *explorer) evaluate(ctx context.Context, x Situation, f fixed) (Outcome, []engine.Part, error) {
 	e.evaluations.Add(1)
 	r, facts := e.space.facts(x)
-	var reads []engine.Part
-	var v engine.Verdict
-	var err error
-	if e.subject.tracer == nil {
-		v, err = e.subject.policy.DecideFacts(ctx, r, facts, Now)
-		for p := range engine.Parts {
-			if !f[p] {
-				reads = append(reads, engine.Part(p))
-			}
-		}
-	} else {
-		var trace engine.Trace
-		v, trace, err = e.subject.tracer.Decide(ctx, r, facts, Now, e.sights)
-		e.note(trace)
-		for _, p := range trace.Reads {
-			if !f[p] {
-				reads = append(reads, p)
-			}
-		}
-	}
+	v, trace, err := e.subject.tracer.Decide(ctx, r, facts, Now, e.sights)
+	e.note(trace)
+	reads := slices.DeleteFunc(trace.Reads, func(p engine.Part) bool { return f[p] })
 	if errors.Is(err, engine.ErrTooSlow) {
 		return Outcome{}, nil, fmt.Errorf("%s: %w", e.space.Describe(x), err)
 	}

@@ -46,32 +46,17 @@ func newTransitions(older, newer *Table, classify func(a, b *Outcome) (before, a
 	return t
 }
 
-// tell says which situations changed, in the simplest view that can.
+// tell says which situations changed.
 func (t *transitions) tell(ctx context.Context, radii []engine.BlastRadius) (changes []Change, total int, err error) {
 	changes = []Change{}
 	if len(t.names) == 2 {
 		return changes, 0, nil
 	}
-	s := t.old.Space
-	var g *grid
-	cut, err := t.classes(ctx)
+	plain, err := t.simplest(ctx, radii)
 	if err != nil {
 		return nil, 0, err
 	}
-	all := views(s, radii, cut)
-	for i, dims := range all {
-		var clean bool
-		if g, clean, err = t.view(ctx, dims); err != nil {
-			return nil, 0, err
-		}
-		if clean {
-			break
-		}
-		if i == len(all)-1 {
-			return nil, 0, fmt.Errorf("situations that share every part of the input differ: this is a mistake in tiergate")
-		}
-	}
-	g = g.merge()
+	g := plain.merge()
 	for _, n := range g.count {
 		total += int(n)
 	}
@@ -81,6 +66,20 @@ func (t *transitions) tell(ctx context.Context, radii []engine.BlastRadius) (cha
 		}
 	}
 	return changes, total, nil
+}
+
+// simplest lays the transitions out in the simplest view that tells them apart.
+func (t *transitions) simplest(ctx context.Context, radii []engine.BlastRadius) (*grid, error) {
+	cut, err := t.classes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, dims := range views(t.old.Space, radii, cut) {
+		if g, clean, err := t.view(ctx, dims); err != nil || clean {
+			return g, err
+		}
+	}
+	return nil, fmt.Errorf("situations that share every part of the input differ: this is a mistake in tiergate")
 }
 
 // classing says which values of a part no situation tells apart.
