@@ -133,6 +133,9 @@ func (r *Rollout) searching(hash string) *job {
 	return nil
 }
 
+// proofLimit is how long the search for one proof may take.
+const proofLimit = 10 * time.Minute
+
 // search finds a proof and settles it. A panic of the prover is an error.
 func (r *Rollout) search(hash string, b *bundles.Bundle) (err error) {
 	defer func() {
@@ -144,8 +147,16 @@ func (r *Rollout) search(hash string, b *bundles.Bundle) (err error) {
 	if prover == nil {
 		prover = tryOut
 	}
+	ctx, cancel := context.WithTimeout(r.base, proofLimit)
+	defer cancel()
+	select {
+	case r.provers <- struct{}{}:
+		defer func() { <-r.provers }()
+	case <-ctx.Done():
+		return fmt.Errorf("other proofs take all the time: %w", ctx.Err())
+	}
 	p := engine.Proof{BundleHash: hash, EngineVersion: r.o.EngineVersion}
-	if p.Holds, p.Report, err = prover(r.base, b); err != nil {
+	if p.Holds, p.Report, err = prover(ctx, b); err != nil {
 		return err
 	}
 	if len(p.Report) == 0 {

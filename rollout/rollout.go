@@ -39,7 +39,8 @@ type Gate interface {
 }
 
 // Prover finds out whether the promises hold for everything that b can tell
-// apart. The report is JSON. An error means that it could not be found out.
+// apart, and ends when ctx does. The report is JSON. An error means that it
+// could not be found out.
 type Prover func(ctx context.Context, b *bundles.Bundle) (holds bool, report json.RawMessage, err error)
 
 // Source is a bundle that this process brings along.
@@ -84,6 +85,7 @@ type Rollout struct {
 	stop    context.CancelFunc
 	done    sync.WaitGroup
 	uploads chan struct{} // a place for each upload under way
+	provers chan struct{} // …for each proof: they take all processors
 
 	taking sync.Mutex // held while this gate goes over to another policy
 	gate   Gate       // set by Start
@@ -117,7 +119,7 @@ func Open(ctx context.Context, o Options) (*Rollout, error) {
 	if o.ProofPatience <= 0 {
 		o.ProofPatience = 20 * time.Second
 	}
-	r := &Rollout{o: o, store: o.Store, log: o.Logger, uploads: make(chan struct{}, 2),
+	r := &Rollout{o: o, store: o.Store, log: o.Logger, uploads: make(chan struct{}, 2), provers: make(chan struct{}, 1),
 		compiled: map[string]*engine.Policy{}, jobs: map[string]*job{}, proofs: map[string]engine.Proof{}}
 	r.base, r.stop = context.WithCancel(context.Background())
 	for _, p := range o.Known {

@@ -207,7 +207,7 @@ func TestTwoGatesFollowAnActivation(t *testing.T) {
 
 // kill -9 while bundles are activated under load: afterwards one of them is
 // active, wholly, and every row is by the bundle of its epoch.
-func TestKillDuringActivation(t *testing.T) {
+func TestKillDuringActivationSoak(t *testing.T) {
 	onEach(t, func(t *testing.T, url string, open func() *sql.DB) {
 		path, second := bundleFile(t, "1.1.0")
 		g := binarytest.Serve(t, "--dev", "--database-url", url)
