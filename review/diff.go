@@ -104,7 +104,10 @@ func compare(ctx context.Context, tables []*Table, older, newer *Subject, names 
 		New:        BundleName{names[1], newer.ID.Revision, newer.ID.BundleHash},
 		Situations: s.size, Changes: []Change{}, OtherRule: []Change{},
 		NotCovered: append([]string{}, s.NotCovered...), ByExample: append([]string{}, s.ByExample...),
-		Texts: textChanges(tables[0], tables[1]), Tables: tableChanges(older.Data, newer.Data),
+		Tables: tableChanges(older.Data, newer.Data),
+	}
+	if d.Texts, err = textChanges(ctx, tables[0], tables[1], older, newer); err != nil {
+		return nil, err
 	}
 	radii := newChecker(tables[1], newer.policy.Actions()).radii
 	decisions := newTransitions(tables[0], tables[1], func(a, b *Outcome) (string, string, bool) {

@@ -1,11 +1,12 @@
 package review
 
 import (
+	"cmp"
+	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 )
 
 // TextChange is a rationale that reads differently where decision and rule are
@@ -18,39 +19,67 @@ type TextChange struct {
 	Texts      int    `json:"texts"` // how many such pairs of texts the rule has; this is the first
 }
 
-func textChanges(older, newer *Table) []TextChange {
-	count := map[[2]uint32]int{}
+// textChanges decides one situation of each pair of outcomes once more: the
+// rationale of a table may name another action type of the same radius.
+func textChanges(ctx context.Context, older, newer *Table, a, b *Subject) ([]TextChange, error) {
+	type pair struct{ first, count int }
+	pairs := map[[2]uint32]pair{}
 	for i := 0; i < len(older.cells); { // neighbours are often the same
 		k, first := [2]uint32{older.cells[i], newer.cells[i]}, i
 		for i < len(older.cells) && older.cells[i] == k[0] && newer.cells[i] == k[1] {
 			i++
 		}
-		count[k] += i - first
-	}
-	maps.DeleteFunc(count, func(k [2]uint32, _ int) bool {
-		return older.Outcomes[k[0]].Rationale == newer.Outcomes[k[1]].Rationale
-	})
-	byRule := map[string]*TextChange{}
-	for _, k := range slices.SortedFunc(maps.Keys(count), func(a, b [2]uint32) int {
-		return strings.Compare(older.Outcomes[a[0]].Rationale, older.Outcomes[b[0]].Rationale)
-	}) {
-		a, b := older.Outcomes[k[0]], newer.Outcomes[k[1]]
-		if a.Rule != b.Rule || a.Decision != b.Decision || a.Err != b.Err {
-			continue // told as a change of the decision or the rule
-		}
-		c, ok := byRule[a.Rule]
+		p, ok := pairs[k]
 		if !ok {
-			c = &TextChange{Rule: a.Rule, Before: a.Rationale, After: b.Rationale}
-			byRule[a.Rule] = c
+			p.first = first
+		}
+		p.count += i - first
+		pairs[k] = p
+	}
+	byRule := map[string]*TextChange{}
+	for _, k := range slices.SortedFunc(maps.Keys(pairs), func(a, b [2]uint32) int { return cmp.Compare(pairs[a].first, pairs[b].first) }) {
+		before, after := &older.Outcomes[k[0]], &newer.Outcomes[k[1]]
+		if before.Rule != after.Rule || before.Decision != after.Decision || before.Err != after.Err || before.Rationale == after.Rationale {
+			continue // told as a change of the decision or the rule, or not at all
+		}
+		was, err := a.rationale(ctx, older.Space, pairs[k].first)
+		if err != nil {
+			return nil, err
+		}
+		is, err := b.rationale(ctx, newer.Space, pairs[k].first)
+		if err != nil {
+			return nil, err
+		}
+		if was == is {
+			continue
+		}
+		c, ok := byRule[before.Rule]
+		if !ok {
+			c = &TextChange{Rule: before.Rule, Before: was, After: is}
+			byRule[before.Rule] = c
 		}
 		c.Texts++
-		c.Situations += count[k]
+		c.Situations += pairs[k].count
 	}
 	list := []TextChange{}
 	for _, rule := range slices.Sorted(maps.Keys(byRule)) {
 		list = append(list, *byRule[rule])
 	}
-	return list
+	return list, nil
+}
+
+// rationale decides a situation and returns the text; none where there is no
+// decision.
+func (s *Subject) rationale(ctx context.Context, space *Space, i int) (string, error) {
+	r, f := space.facts(space.situation(i))
+	v, err := s.policy.DecideFacts(ctx, r, f, Now)
+	if ctx.Err() != nil {
+		return "", ctx.Err()
+	}
+	if err != nil {
+		return "", nil
+	}
+	return v.Rationale, nil
 }
 
 // TableChange is a value of the bundle's data that was added, removed or
