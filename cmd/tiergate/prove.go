@@ -16,7 +16,7 @@ import (
 var errBroken = errors.New("the bundle breaks a promise")
 
 func proveCommand() *cobra.Command {
-	var format, dir, keep string
+	var format, dir, keep, output string
 	var strict bool
 	c := &cobra.Command{
 		Use:   "prove [BUNDLE]",
@@ -35,6 +35,11 @@ Exit 1: a promise is broken, or, with --strict, the bundle reads what the situat
 			proof, err := prove(cmd, first(args), keep)
 			if err != nil {
 				return err
+			}
+			if output != "" {
+				if err := writeFile(output, proof.JSON); err != nil {
+					return err
+				}
 			}
 			files, err := writeCounterexamples(proof, dir)
 			if err != nil {
@@ -62,6 +67,7 @@ Exit 1: a promise is broken, or, with --strict, the bundle reads what the situat
 	}
 	c.Flags().StringVar(&format, "format", "text", "text, json or markdown")
 	c.Flags().StringVar(&dir, "counterexamples", ".", "folder for the inputs of counterexamples")
+	c.Flags().StringVarP(&output, "output", "o", "", "also write the proof as JSON to this file")
 	c.Flags().StringVar(&keep, "keep", "", "file that keeps the proof: one that is there, of the same bundle and engine, is not made again")
 	c.Flags().BoolVar(&strict, "strict", false, "fail where the bundle reads what the situations do not vary")
 	return c
