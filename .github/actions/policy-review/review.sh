@@ -102,7 +102,7 @@ case $test_code in 0) ;; 2) test_code=1 ;; *) test_code=2 ;; esac
 flags=()
 if [[ $strict == true ]]; then flags+=(--strict); fi
 prove_code=0
-"$tiergate" prove --format markdown --output "$out/proof.json" --counterexamples "$out/counterexamples" "${flags[@]}" \
+"$tiergate" prove --format markdown --keep "$out/proof.json" --counterexamples "$out/counterexamples" "${flags[@]}" \
   -- "./$policies" >"$work/prove.md" 2>"$work/prove.txt" || prove_code=$?
 
 diff_code=0
