@@ -86,16 +86,11 @@ func Matrix(ctx context.Context, subject *Subject) (*DecisionMatrix, error) {
 			for i := range s.ActionTypes {
 				x := b.x
 				x[engine.PartActionType], x[engine.PartTier] = i, tier
-				r, f := s.facts(x)
-				v, err := subject.policy.DecideFacts(ctx, r, f, Now)
-				if ctx.Err() != nil {
-					return nil, ctx.Err()
-				}
-				o := Outcome{Verdict: v}
+				o, err := subject.decideOne(ctx, s, x)
 				if err != nil {
-					o.Err = err.Error()
+					return nil, err
 				}
-				columns[tier] = append(columns[tier], decided{decisionOf(&o), o.Rule})
+				columns[tier] = append(columns[tier], decided{decisionOf(o), o.Rule})
 			}
 		}
 		if b.name == "" {

@@ -103,7 +103,7 @@ var noClock = Promise{Name: "no_clock_network_or_randomness", Title: "the bundle
 type checker struct {
 	space *Space
 	table *Table
-	cells []uint32
+	cells []uint16
 
 	kinds  []engine.Decision    // by outcome
 	widths []int8               // by outcome; see width

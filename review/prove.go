@@ -197,56 +197,74 @@ func (c *checker) counterexample(p Promise, x Situation) *Counterexample {
 }
 
 // checkRadius decides the same situations under the same rules with tables that
-// give every action type one radius after the other.
+// give every action type one radius after the other. It overwrites the checker's
+// table, of which nothing is asked any more.
 func (c *checker) checkRadius(ctx context.Context, subject *Subject, leave int, progress Progress) (Checked, int, error) {
 	out := Checked{Name: radiusNeverWidens.Name, Title: radiusNeverWidens.Title, Holds: true}
 	evaluations := 0
-	var lower *checker
+	var before *Subject // with the radius below
+	widths := make([]int8, c.space.size)
 	var worst score
 	for radius := engine.Minimal; radius <= engine.Critical; radius++ {
 		variant, err := NewSubject(ctx, withRadius(subject.PolicySource, radius))
 		if err != nil {
 			return out, 0, fmt.Errorf("with every radius %s: %w", radius, err)
 		}
-		settled, err := c.space.settle(ctx, variant, leave, progress, false)
+		settled, err := c.space.settle(ctx, variant, leave, progress, false, c.cells)
 		if err != nil {
 			return out, 0, err
 		}
-		table := settled.table
-		evaluations += table.Evaluations
-		higher := newChecker(table, variant.policy.Actions())
-		if lower != nil {
-			var mu sync.Mutex
-			err := c.space.scan(ctx, leave, nil, func(_ Situation, first, n int) {
-				part := score{applies: n}
-				for i := first; i < first+n; i++ {
-					if higher.widths[higher.cells[i]] <= lower.widths[lower.cells[i]] {
-						continue
-					}
-					x := c.space.situation(i)
-					if part.broken++; part.broken == 1 || c.space.plainer(x, part.worst) {
-						part.worst = x
-					}
-				}
-				mu.Lock()
-				defer mu.Unlock()
-				worst.add(part, c.space)
-			})
+		evaluations += settled.table.Evaluations
+		found, err := c.widened(ctx, settled.table, widths, leave, before != nil)
+		if err != nil {
+			return out, 0, err
+		}
+		if found.broken > 0 && out.Counterexample == nil {
+			x := found.worst
+			lower, err := before.decideOne(ctx, c.space, x)
 			if err != nil {
 				return out, 0, err
 			}
-			if worst.broken > 0 && out.Counterexample == nil {
-				x := worst.worst
-				out.Counterexample = &Counterexample{
-					Sentence: fmt.Sprintf("%s: with radius %s %s; with radius %s %s", c.space.Describe(x), radius-1, lower.table.At(x), radius, table.At(x)),
-					Inputs:   []json.RawMessage{c.space.Input(x)},
-				}
+			out.Counterexample = &Counterexample{
+				Sentence: fmt.Sprintf("%s: with radius %s %s; with radius %s %s", c.space.Describe(x), radius-1, lower, radius, settled.table.At(x)),
+				Inputs:   []json.RawMessage{c.space.Input(x)},
 			}
 		}
-		lower = higher
+		worst.add(found, c.space)
+		before = variant
 	}
 	out.Situations, out.Broken, out.Holds = worst.applies, worst.broken, worst.broken == 0
 	return out, evaluations, nil
+}
+
+// widened compares a table with the widths of the one before, if there was one,
+// and puts its own in their place.
+func (c *checker) widened(ctx context.Context, t *Table, widths []int8, leave int, compare bool) (total score, err error) {
+	of := make([]int8, len(t.Outcomes))
+	for i, o := range t.Outcomes {
+		of[i] = int8(width(o.Decision))
+	}
+	var mu sync.Mutex
+	err = c.space.scan(ctx, leave, nil, func(_ Situation, first, n int) {
+		part := score{}
+		if compare {
+			part.applies = n
+		}
+		for i := first; i < first+n; i++ {
+			w := of[t.cells[i]]
+			if compare && w > widths[i] {
+				x := c.space.situation(i)
+				if part.broken++; part.broken == 1 || c.space.plainer(x, part.worst) {
+					part.worst = x
+				}
+			}
+			widths[i] = w
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		total.add(part, c.space)
+	})
+	return total, err
 }
 
 // withRadius is the bundle with one radius for every action type of its table.

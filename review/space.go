@@ -9,11 +9,11 @@ import (
 	"github.com/tiergate/tiergate/engine"
 )
 
-// MaxSituations bounds a space; one situation takes four bytes of a Table.
+// MaxSituations bounds a space; one situation takes two bytes of a Table.
 const MaxSituations = 200_000_000
 
 // ErrTooLarge: the bundle names so many boundaries that its space is larger
-// than MaxSituations.
+// than MaxSituations, or says more different things than a Table holds.
 var ErrTooLarge = errors.New("the decision space is too large")
 
 // Now is the clock of every situation. Expiries lie around it.

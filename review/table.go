@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"runtime"
 	"slices"
 	"sync"
@@ -30,7 +31,7 @@ type Table struct {
 	Outcomes    []Outcome // without repetition
 	Evaluations int       // that settled every situation
 
-	cells []uint32 // by situation, an index into Outcomes
+	cells []uint16 // by situation, an index into Outcomes
 }
 
 // At is the outcome of a situation.
@@ -86,7 +87,7 @@ func (s *Subject) Policy() *engine.Policy { return s.policy }
 func (s *Space) decide(ctx context.Context, subject *Subject, leave int, progress Progress, seen map[engine.Sight]bool, paths map[string]bool) (*Table, error) {
 	last := subject.last
 	if last == nil || !last.table.Space.same(s) {
-		t, err := s.settle(ctx, subject, leave, progress, true)
+		t, err := s.settle(ctx, subject, leave, progress, true, nil)
 		if err != nil {
 			return nil, err
 		}
@@ -101,10 +102,15 @@ func (s *Space) decide(ctx context.Context, subject *Subject, leave int, progres
 	return &t, nil
 }
 
-func (s *Space) settle(ctx context.Context, subject *Subject, leave int, progress Progress, sights bool) (*settled, error) {
+// settle is decide for one subject. The table is made in cells, of the
+// space's size, unless they are nil: a proof makes several and needs one at a time.
+func (s *Space) settle(ctx context.Context, subject *Subject, leave int, progress Progress, sights bool, cells []uint16) (*settled, error) {
+	if cells == nil {
+		cells = make([]uint16, s.size)
+	}
 	x := &explorer{
-		space: s, subject: subject, sights: sights, table: &Table{Space: s, ID: subject.ID, cells: make([]uint32, s.size)},
-		ids: map[string]uint32{}, seen: map[engine.Sight]bool{}, paths: map[string]bool{}, class: map[engine.BlastRadius][]int{},
+		space: s, subject: subject, sights: sights, table: &Table{Space: s, ID: subject.ID, cells: cells},
+		ids: map[string]uint16{}, seen: map[engine.Sight]bool{}, paths: map[string]bool{}, class: map[engine.BlastRadius][]int{},
 	}
 	for v := range slices.Max(s.sizes[:]) {
 		x.all = append(x.all, v)
@@ -165,7 +171,7 @@ type explorer struct {
 	class map[engine.BlastRadius][]int
 
 	mu    sync.Mutex
-	ids   map[string]uint32
+	ids   map[string]uint16
 	seen  map[engine.Sight]bool
 	paths map[string]bool // that are read and not in the input
 
@@ -201,7 +207,11 @@ func (e *explorer) walk(ctx context.Context, x Situation, f fixed) error {
 	for _, p := range reads {
 		inner[p] = true
 	}
-	e.settle(x, inner, e.id(outcome))
+	id, err := e.id(outcome)
+	if err != nil {
+		return err
+	}
+	e.settle(x, inner, id)
 	for i := len(reads) - 1; i >= 0; i-- {
 		p := reads[i]
 		inner[p] = false
@@ -257,7 +267,7 @@ func (e *explorer) note(t engine.Trace) {
 }
 
 // settle writes the outcome of every situation that agrees with x where f says.
-func (e *explorer) settle(x Situation, f fixed, id uint32) {
+func (e *explorer) settle(x Situation, f fixed, id uint16) {
 	s := e.space
 	var free []int
 	for p := range engine.Parts {
@@ -306,15 +316,18 @@ func (e *explorer) settle(x Situation, f fixed, id uint32) {
 }
 
 // id interns an outcome.
-func (e *explorer) id(o Outcome) uint32 {
+func (e *explorer) id(o Outcome) (uint16, error) {
 	k := fmt.Sprint(o.Decision, o.Rule, o.Rationale, o.BlastRadius, o.MaturityTier, o.TierLabel, o.OverridesApplied, o.Err)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	id, ok := e.ids[k]
+	if !ok && len(e.table.Outcomes) > math.MaxUint16 {
+		return 0, fmt.Errorf("%w: its decisions and rationales differ in more than %d ways", ErrTooLarge, math.MaxUint16)
+	}
 	if !ok {
-		id = uint32(len(e.table.Outcomes))
+		id = uint16(len(e.table.Outcomes))
 		e.ids[k] = id
 		e.table.Outcomes = append(e.table.Outcomes, o)
 	}
-	return id
+	return id, nil
 }

@@ -23,9 +23,9 @@ type TextChange struct {
 // rationale of a table may name another action type of the same radius.
 func textChanges(ctx context.Context, older, newer *Table, a, b *Subject) ([]TextChange, error) {
 	type pair struct{ first, count int }
-	pairs := map[[2]uint32]pair{}
+	pairs := map[[2]uint16]pair{}
 	for i := 0; i < len(older.cells); { // neighbours are often the same
-		k, first := [2]uint32{older.cells[i], newer.cells[i]}, i
+		k, first := [2]uint16{older.cells[i], newer.cells[i]}, i
 		for i < len(older.cells) && older.cells[i] == k[0] && newer.cells[i] == k[1] {
 			i++
 		}
@@ -37,7 +37,7 @@ func textChanges(ctx context.Context, older, newer *Table, a, b *Subject) ([]Tex
 		pairs[k] = p
 	}
 	byRule := map[string]*TextChange{}
-	for _, k := range slices.SortedFunc(maps.Keys(pairs), func(a, b [2]uint32) int { return cmp.Compare(pairs[a].first, pairs[b].first) }) {
+	for _, k := range slices.SortedFunc(maps.Keys(pairs), func(a, b [2]uint16) int { return cmp.Compare(pairs[a].first, pairs[b].first) }) {
 		before, after := &older.Outcomes[k[0]], &newer.Outcomes[k[1]]
 		if before.Rule != after.Rule || before.Decision != after.Decision || before.Err != after.Err || before.Rationale == after.Rationale {
 			continue // told as a change of the decision or the rule, or not at all
@@ -71,15 +71,25 @@ func textChanges(ctx context.Context, older, newer *Table, a, b *Subject) ([]Tex
 // rationale decides a situation and returns the text; none where there is no
 // decision.
 func (s *Subject) rationale(ctx context.Context, space *Space, i int) (string, error) {
-	r, f := space.facts(space.situation(i))
+	o, err := s.decideOne(ctx, space, space.situation(i))
+	if err != nil || o.Err != "" {
+		return "", err
+	}
+	return o.Rationale, nil
+}
+
+// decideOne decides one situation as a gate would. The error is ctx's.
+func (s *Subject) decideOne(ctx context.Context, space *Space, x Situation) (*Outcome, error) {
+	r, f := space.facts(x)
 	v, err := s.policy.DecideFacts(ctx, r, f, Now)
 	if ctx.Err() != nil {
-		return "", ctx.Err()
+		return nil, ctx.Err()
 	}
+	o := &Outcome{Verdict: v}
 	if err != nil {
-		return "", nil
+		o.Err = err.Error()
 	}
-	return v.Rationale, nil
+	return o, nil
 }
 
 // TableChange is a value of the bundle's data that was added, removed or

@@ -14,16 +14,16 @@ import (
 // transitions are how the outcomes of one table become those of the other.
 type transitions struct {
 	old, new *Table
-	pairs    map[[2]uint32]int32 // outcomes → code, see the constants of grid
+	pairs    map[[2]uint16]int32 // outcomes → code, see the constants of grid
 	names    [][2]string         // by code, from the second on
 }
 
 func newTransitions(older, newer *Table, classify func(a, b *Outcome) (before, after string, changed bool)) *transitions {
-	t := &transitions{old: older, new: newer, pairs: map[[2]uint32]int32{}, names: make([][2]string, 2)}
+	t := &transitions{old: older, new: newer, pairs: map[[2]uint16]int32{}, names: make([][2]string, 2)}
 	codes := map[[2]string]int32{}
-	var last [2]uint32
+	var last [2]uint16
 	for i := range older.cells {
-		k := [2]uint32{older.cells[i], newer.cells[i]}
+		k := [2]uint16{older.cells[i], newer.cells[i]}
 		if k == last && i > 0 {
 			continue
 		}
@@ -138,10 +138,10 @@ func (t *transitions) classes(ctx context.Context) (cut [engine.Parts]classing, 
 
 // coder tells a cell's code; neighbours often have the same.
 func (t *transitions) coder() func(i int) int32 {
-	var last [2]uint32
+	var last [2]uint16
 	code := t.pairs[last]
 	return func(i int) int32 {
-		if k := [2]uint32{t.old.cells[i], t.new.cells[i]}; k != last {
+		if k := [2]uint16{t.old.cells[i], t.new.cells[i]}; k != last {
 			last, code = k, t.pairs[k]
 		}
 		return code
