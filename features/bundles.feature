@@ -69,6 +69,14 @@ Feature: Which policy decides
       Then the action runs by itself
       And the gate log shows the decision with its rationale and policy
 
+    Scenario: A policy that breaks a promise is proved to do so
+      Given two gates for the tenant "acme" at tier L4-Automate
+      And Paula brings policy 1.1.0, in which HIGH actions run by themselves at L4, because "fewer questions"
+      But Paula may not activate policy 1.1.0, which breaks the promise "HIGH is auto only by a force_auto override in force or, at L4, a whitelist entry in force"
+      When the agent asks to isolate_host on "host:wks-042"
+      Then the action waits for approval
+      And the gate log shows the decision with its rationale and policy
+
     Scenario: An operator of a tenant turns to the policy of all
       Given two gates for the tenant "acme" at tier L1-Notify
       And Paula brings policy 1.1.0, in which search_siem waits for approval, because "searches cost money"

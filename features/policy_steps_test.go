@@ -28,6 +28,8 @@ type deployment struct {
 func (w *world) policySteps(sc *godog.ScenarioContext) {
 	sc.Given(`^two gates for the tenant "([^"]*)" at tier L(\d)-\w+$`, w.twoGates)
 	sc.Given(`^Paula brings policy ([\d.]+), in which search_siem waits for approval, because "([^"]*)"$`, w.bring)
+	sc.Given(`^Paula brings policy ([\d.]+), in which HIGH actions run by themselves at L4, because "([^"]*)"$`, w.bringReckless)
+	sc.Given(`^Paula may not activate policy ([\d.]+), which breaks the promise "([^"]*)"$`, w.breaksPromise)
 	sc.Given(`^Paula may not bring policy ([\d.]+), which gives no decision where an operator blocks$`, w.mayNotBring)
 	sc.Given(`^Paula (activates|goes back to) policy ([\d.]+) because "([^"]*)"$`, w.makeActive)
 	sc.Given(`^Paula may not activate policy ([\d.]+), which is older$`, w.mayNotActivate)
@@ -56,6 +58,36 @@ func (w *world) activeHash() string {
 
 func (w *world) bring(revision, reason string) error {
 	return w.upload(rollouttest.Revised(w.t, revision, rollouttest.Cautious...), reason, http.StatusCreated)
+}
+
+func (w *world) bringReckless(revision, reason string) error {
+	return w.upload(rollouttest.Revised(w.t, revision, rollouttest.Reckless...), reason, http.StatusCreated)
+}
+
+// breaksPromise: the proof of the real binary refuses, and says why.
+func (w *world) breaksPromise(revision, promise string) error {
+	status, text, err := w.gate.Do("POST", "/bundles/"+w.deployment.hashes[revision]+"/activate", adminToken, "", `{"reason": "fewer questions"}`)
+	if err != nil || status != http.StatusConflict || !strings.Contains(string(text), "proof_failed") {
+		return fmt.Errorf("%d %w %s", status, err, text)
+	}
+	var refused struct {
+		Report struct {
+			Promises []struct {
+				Title          string
+				Holds          bool
+				Counterexample struct{ Sentence string }
+			}
+		}
+	}
+	if err := json.Unmarshal(text, &refused); err != nil {
+		return err
+	}
+	for _, p := range refused.Report.Promises {
+		if p.Title == promise && !p.Holds && strings.Contains(p.Counterexample.Sentence, "auto by tier_allows") {
+			return nil
+		}
+	}
+	return fmt.Errorf("the report does not say so: %s", text)
 }
 
 func (w *world) mayNotBring(revision string) error {

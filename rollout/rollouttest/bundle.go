@@ -16,6 +16,10 @@ import (
 // counts as HIGH and waits for approval at every tier.
 var Cautious = []string{"search_siem:\n  blast_radius: MINIMAL", "search_siem:\n  blast_radius: HIGH"}
 
+// Reckless are edits after which HIGH actions run by themselves at L4, which
+// breaks a promise that only a proof finds out about.
+var Reckless = []string{"HIGH: whitelist", "HIGH: tier_allows"}
+
 // Broken are edits after which a block override gives no usable decision.
 var Broken = []string{"block_override", "other_override"}
 
