@@ -5,11 +5,12 @@ GO       ?= go
 FUZZTIME ?= 20s
 BENCHTIME ?= 1s
 SOAKTIME ?= 60s
+BASE     ?= main
 ADDR     ?= 127.0.0.1:8080
 export CGO_ENABLED ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test check race fuzz bench soak bundle clean packages format vet staticcheck rego
+.PHONY: help run build review test check race fuzz bench soak bundle clean packages format vet staticcheck rego
 
 help: ## print this help
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,6 +22,12 @@ build: ## build bin/tiergate with the proof of its bundle
 
 run: build ## start the gate on the embedded store, on loopback, and print a request to paste
 	bin/tiergate serve --dev --addr $(ADDR)
+
+review: ## what this branch's policy decides differently from BASE (main), and whether it keeps the promises
+	@rm -rf build/policy-review
+	@BIN=$(CURDIR)/bin .github/actions/policy-review/build.sh >/dev/null
+	@BASE="$(BASE)" ACKNOWLEDGE=policies.acknowledged OUT=build/policy-review TIERGATE=bin/tiergate OPA=bin/opa \
+	  .github/actions/policy-review/review.sh; code=$$?; cat build/policy-review/report.md 2>/dev/null; exit $$code
 
 packages: ## make sure that PostgreSQL's server binaries and sqlite3 are there
 	@sh .ci/packages
