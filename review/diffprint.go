@@ -79,7 +79,7 @@ func (d *Comparison) Markdown(w io.Writer, open []Change) error {
 	if len(d.Changes) > 0 {
 		b.WriteString("\n| | Situation | Decision | Situations |\n|---|---|---|---|\n")
 		for _, c := range d.Changes {
-			fmt.Fprintf(&b, "| **%s** | %s | `%s` → `%s` | %s |\n", c.Direction, escape(c.Situation), c.Before, c.After, grouped(c.Situations))
+			fmt.Fprintf(&b, "| **%s** | %s | %s → %s | %s |\n", c.Direction, escape(c.Situation), cell(c.Before), cell(c.After), grouped(c.Situations))
 		}
 		b.WriteString("\n<details><summary>An example input of each, for <code>tiergate eval</code></summary>\n")
 		for i, c := range d.Changes {
@@ -94,21 +94,21 @@ func (d *Comparison) Markdown(w io.Writer, open []Change) error {
 	if len(d.OtherRule) > 0 {
 		b.WriteString("\n<details><summary>Same decision, other rule</summary>\n\n| Situation | Rule | Situations |\n|---|---|---|\n")
 		for _, c := range d.OtherRule {
-			fmt.Fprintf(&b, "| %s | `%s` → `%s` | %s |\n", escape(c.Situation), c.Before, c.After, grouped(c.Situations))
+			fmt.Fprintf(&b, "| %s | %s → %s | %s |\n", escape(c.Situation), cell(c.Before), cell(c.After), grouped(c.Situations))
 		}
 		b.WriteString("\n</details>\n")
 	}
 	if len(d.Texts) > 0 {
 		b.WriteString("\n<details><summary>Rationale texts</summary>\n\n| Rule | Before | After |\n|---|---|---|\n")
 		for _, t := range d.Texts {
-			fmt.Fprintf(&b, "| `%s` | %s | %s |\n", t.Rule, escape(t.Before), escape(t.After))
+			fmt.Fprintf(&b, "| %s | %s | %s |\n", cell(t.Rule), escape(t.Before), escape(t.After))
 		}
 		b.WriteString("\n</details>\n")
 	}
 	if len(d.Tables) > 0 {
 		b.WriteString("\n<details><summary>Tables</summary>\n\n| Value | Before | After |\n|---|---|---|\n")
 		for _, t := range d.Tables {
-			fmt.Fprintf(&b, "| `%s` | %s | %s |\n", t.Path, escape(orNone(t.Before)), escape(orNone(t.After)))
+			fmt.Fprintf(&b, "| %s | %s | %s |\n", cell(t.Path), escape(orNone(t.Before)), escape(orNone(t.After)))
 		}
 		b.WriteString("\n</details>\n")
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/xml"
 	"fmt"
 	"io"
+	"net/url"
 	"path"
 	"slices"
 
@@ -59,7 +60,7 @@ func (d *Comparison) SARIF(w io.Writer, open []Change, at map[string]Location, p
 			"ruleId": id, "level": level,
 			"message": m{"text": fmt.Sprintf("%s (%s situations). Example: %s", c, grouped(c.Situations), c.Example.Input)},
 			"locations": []m{{"physicalLocation": m{
-				"artifactLocation": m{"uri": path.Join(prefix, place.File)}, "region": m{"startLine": place.Line},
+				"artifactLocation": m{"uri": (&url.URL{Path: path.Join(prefix, place.File)}).String()}, "region": m{"startLine": place.Line},
 			}}},
 		})
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"encoding/xml"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -27,7 +28,7 @@ func widening() (d *Comparison, open []Change) {
 func TestSARIF(t *testing.T) {
 	d, open := widening()
 	var b bytes.Buffer
-	if err := d.SARIF(&b, open, map[string]Location{"tier_allows": {"gate/gate.rego", 95}}, "policies"); err != nil {
+	if err := d.SARIF(&b, open, map[string]Location{"tier_allows": {"gate/gate.rego", 95}}, "our policies"); err != nil {
 		t.Fatal(err)
 	}
 	var log struct {
@@ -76,9 +77,9 @@ func TestSARIF(t *testing.T) {
 		rule, level, uri string
 		line             int
 	}{
-		{"autonomy-widens", "error", "policies/gate/gate.rego", 95},
-		{"autonomy-widens", "warning", "policies/gate/gate.rego", 95},
-		{"autonomy-narrows", "note", "policies/.manifest", 1},
+		{"autonomy-widens", "error", "our%20policies/gate/gate.rego", 95},
+		{"autonomy-widens", "warning", "our%20policies/gate/gate.rego", 95},
+		{"autonomy-narrows", "note", "our%20policies/.manifest", 1},
 	} {
 		r := run.Results[i]
 		if r.RuleID != want.rule || r.Level != want.level || !known[r.RuleID] || !strings.Contains(r.Message.Text, d.Changes[i].String()) || len(r.Locations) != 1 {
@@ -115,5 +116,34 @@ func TestJUnit(t *testing.T) {
 	}
 	if f := s.Cases[0].Failure; f == nil || f.Text != string(d.Changes[0].Example.Input) {
 		t.Errorf("%+v", s.Cases[0])
+	}
+}
+
+// What a policy calls its rules and tables cannot leave its place in a comment.
+func TestMarkdownKeepsNamesInTheirPlace(t *testing.T) {
+	const name = "x` | <b>\n## y"
+	d := &Comparison{
+		Old: BundleName{"old", "1.0.0", "sha256:0"}, New: BundleName{"new", "1.1.0", "sha256:1"},
+		Changes:   []Change{{Situation: name, Before: "auto", After: name, Direction: Narrows, Example: Example{name, name, name, name, json.RawMessage(`{}`)}}},
+		OtherRule: []Change{{Situation: name, Before: name, After: name, Direction: SameWide}},
+		Texts:     []TextChange{{Rule: name, Before: name, After: name}},
+		Tables:    []TableChange{{name, name, name}}, NotCovered: []string{name},
+	}
+	var b bytes.Buffer
+	if err := d.Markdown(&b, nil); err != nil {
+		t.Fatal(err)
+	}
+	spans := regexp.MustCompile("`[^`\n]+`")
+	for line := range strings.Lines(b.String()) {
+		if strings.HasPrefix(line, "```") {
+			continue
+		}
+		rest := spans.ReplaceAllString(strings.NewReplacer("\\`", "", `\|`, "").Replace(line), "")
+		if strings.Contains(rest, "<b>") || strings.Contains(rest, "`") || strings.HasPrefix(line, "## ") {
+			t.Errorf("a name leaves its place: %s", line)
+		}
+		if bars := strings.Count(rest, "|"); strings.HasPrefix(line, "|") && bars != 4 && bars != 5 {
+			t.Errorf("%d bars: %s", bars, line)
+		}
 	}
 }
