@@ -166,11 +166,10 @@ func TestPolicyReview(t *testing.T) {
 	r.git(t, "checkout", "-q", "main")
 	r.git(t, "merge", "-q", "--no-ff", "-m", "as GitHub merges", "$(touch${IFS}pwned)")
 	r.review(t, "PULL_HEAD="+head, "PULL_BASE=0000000").want(t, 0, "### Policy difference: no decision changes")
-	r.review(t, "BASE=$(touch${IFS}pwned)").want(t, 0, "no decision changes")
 
 	// A change that widens, breaks a promise and fails the test.
 	r.edit(t, "gate/tiers/data.yaml", "HIGH: whitelist", "HIGH: tier_allows")
-	got := r.review(t, "BASE=main", "ACKNOWLEDGE=policies.acknowledged")
+	got := r.review(t, "BASE=$(touch${IFS}pwned)", "ACKNOWLEDGE=policies.acknowledged")
 	got.want(t, 1, "| Rego tests (`opa test`) | **fails** |", "data.gate.gate_test.test_l4_asks: FAIL", "**1 of 1 changes widen autonomy and are not acknowledged**",
 		"| **WIDENS** | isolate\\_host at L4, not stopped", "| **fails** | HIGH is auto only by", "If all of it is meant", "    from sha256:")
 	if got.comment != got.report || !strings.HasPrefix(got.comment, "<!-- tiergate policy-review ") {
