@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -48,6 +50,9 @@ type function struct {
 	params []int
 	locals int
 	blocks [][]step
+	// places are where the rules are written that the blocks are of; empty for
+	// blocks that are no rule's body, and without a trace.
+	places []string
 	// memo: the function takes input and data only, so its value is the same
 	// throughout an evaluation and is kept.
 	memo bool
@@ -58,6 +63,8 @@ type plan struct {
 	entry *function
 	data  *ast.Term
 	count int // of functions
+
+	functions []*function // of a plan made for tracing
 }
 
 const entrypoint = "gate/decision"
@@ -87,6 +94,7 @@ func newPlan(ctx context.Context, src PolicySource, data ast.Value, trace bool) 
 // planner holds what compiling a plan needs to know.
 type planner struct {
 	strings   []*ast.Term
+	files     []string
 	text      []string
 	functions map[string]*function
 	byPath    map[string]*function // path joined by NUL; for calls by a path
@@ -99,6 +107,9 @@ func compilePlan(p *ir.Policy, data *ast.Term, trace bool) (*plan, error) {
 	for _, s := range p.Static.Strings {
 		c.strings = append(c.strings, ast.StringTerm(s.Value))
 		c.text = append(c.text, s.Value)
+	}
+	for _, f := range p.Static.Files {
+		c.files = append(c.files, f.Value)
 	}
 	for i, f := range p.Funcs.Funcs {
 		fn := &function{index: i, memo: len(f.Params) == 2}
@@ -120,7 +131,11 @@ func compilePlan(p *ir.Policy, data *ast.Term, trace bool) (*plan, error) {
 			if err := c.function(fn, entry.Blocks); err != nil {
 				return nil, fmt.Errorf("plan: %s: %w", entry.Name, err)
 			}
-			return &plan{entry: fn, data: data, count: fn.index + 1}, nil
+			out := &plan{entry: fn, data: data, count: fn.index + 1}
+			if trace {
+				out.functions = slices.Collect(maps.Values(c.functions))
+			}
+			return out, nil
 		}
 	}
 	return nil, fmt.Errorf("plan: no entrypoint %s", entrypoint)
@@ -134,12 +149,43 @@ func (c *planner) function(fn *function, blocks []*ir.Block) error {
 			return err
 		}
 		fn.blocks = append(fn.blocks, steps)
+		if c.trace {
+			fn.places = append(fn.places, c.place(b))
+		}
 	}
 	fn.locals = w.highest + 1
 	for _, p := range fn.params {
 		fn.locals = max(fn.locals, p+1)
 	}
 	return nil
+}
+
+// place is file and line of the rule whose body a block is: of its first
+// statement that has one. A default, which stands in where nothing else holds,
+// has none.
+func (c *planner) place(b *ir.Block) string {
+	for _, s := range b.Stmts {
+		switch s.(type) {
+		case *ir.IsUndefinedStmt, *ir.ReturnLocalStmt:
+			return ""
+		}
+		if l := s.GetLocation(); l != nil && l.Row > 0 && l.File >= 0 && l.File < len(c.files) {
+			return fmt.Sprintf("%s:%d", c.files[l.File], l.Row)
+		}
+	}
+	return ""
+}
+
+// places lists the places of all rules' bodies.
+func (p *plan) places() (list []string) {
+	for _, fn := range p.functions {
+		for _, place := range fn.places {
+			if place != "" {
+				list = append(list, place)
+			}
+		}
+	}
+	return list
 }
 
 // writer compiles the statements of one function.

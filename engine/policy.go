@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"time"
 
@@ -131,6 +132,9 @@ func (p *Policy) rollback(actionType string) string {
 	return "Unknown: the action table does not know this action type, so nothing is known about undoing it."
 }
 
+// actionTypeName is what an action type looks like in a request.
+var actionTypeName = regexp.MustCompile(`^[a-z][a-z0-9_]{1,63}$`)
+
 // loadActions reads data.gate.actions.
 func (p *Policy) loadActions(data map[string]any) error {
 	gate, _ := data["gate"].(map[string]any)
@@ -150,6 +154,9 @@ func (p *Policy) loadActions(data map[string]any) error {
 	}
 	p.actionByType = make(map[string]*Action, len(table))
 	for _, actionType := range slices.Sorted(maps.Keys(table)) {
+		if !actionTypeName.MatchString(actionType) {
+			return fmt.Errorf("data.gate.actions: %q is no action type that can be asked about: want %s", actionType, actionTypeName)
+		}
 		row := table[actionType]
 		radius, err := ParseBlastRadius(row.BlastRadius)
 		if err != nil {

@@ -44,11 +44,26 @@ type SightKind string
 const (
 	SightEqual    SightKind = "equal"
 	SightNumber   SightKind = "number"
+	SightOrder    SightKind = "order"  // of texts
+	SightMember   SightKind = "member" // of an object: the key
 	SightPrefix   SightKind = "prefix"
 	SightSuffix   SightKind = "suffix"
 	SightContains SightKind = "contains"
 	SightNetwork  SightKind = "network"
+	SightPattern  SightKind = "pattern" // a regular expression
 	SightFunction SightKind = "function"
+)
+
+// Sides are on which sides of a constant the values were that were held against
+// it. Equal is also "yes" to a prefix, a network and the like, and Below "no";
+// only what was put in order is Above.
+type Sides uint8
+
+// The sides.
+const (
+	Equal Sides = 1 << iota
+	Below
+	Above
 )
 
 // Sight is a constant that a policy held a part of the input against, or a
@@ -70,8 +85,10 @@ type Sight struct {
 // the same verdict but for the name in its rationale, provided that their
 // whitelist entries are for the action type asked about, or not, alike.
 type Trace struct {
-	Reads  []Part  // in the order in which they were first read
-	Sights []Sight // without repetition
+	Reads  []Part          // in the order in which they were first read
+	Sights map[Sight]Sides // nil where none were asked for
+	// Held are the rules that held, by file and line; see Tracer.Rules.
+	Held map[string]bool
 	// Unknown are paths that were read and that the input does not have:
 	// parts of the request that are not traced, or that no gate sends.
 	Unknown []string
@@ -114,6 +131,10 @@ func (p *Policy) tracer(ctx context.Context, src PolicySource) (*Tracer, error) 
 	actions := member(member(traced.data, ast.StringTerm("gate")), ast.StringTerm("actions"))
 	return &Tracer{policy: p, plan: traced, actions: actions}, nil
 }
+
+// Rules lists where the bundle's rules are written, as file:line: the bodies of
+// those that can hold or not. One line may be listed more than once.
+func (t *Tracer) Rules() []string { return t.plan.places() }
 
 // Policy is the policy that is traced.
 func (t *Tracer) Policy() *Policy { return t.policy }

@@ -57,8 +57,8 @@ func TestTrace(t *testing.T) {
 		`decision if net.cidr_contains("10.0.0.0/8", input.request.target)`:                                                      {"target", "target network 10.0.0.0/8", ""},
 		`decision if split(input.request.target, ":")[0] == "dc"`:                                                                {"target", "target equal dc", ""},
 		`decision if { some p in split(input.request.target, ":"); p == "dc" }`:                                                  {"target", "target equal dc", ""},
-		`decision if regex.match("^a", input.request.actor)`:                                                                     {"actor", "actor function regex.match", ""},
-		`decision if input.request.confidence * 100 > 80`:                                                                        {"confidence", "confidence function mul", ""},
+		`decision if regex.match("^a", input.request.actor)`:                                                                     {"actor", "actor pattern ^a", ""},
+		`decision if input.request.confidence * 100 > 80`:                                                                        {"confidence", "confidence function mul, confidence number 80", ""},
 		`decision := input.request.parameters.x`:                                                                                 {"", "", "input.request.parameters"},
 		`decision := object.get(input.request, ["parameters", "x"], 1)`:                                                          {"", "", "input.request.parameters"},
 		`decision := object.get(input.tenant, "id", "none")`:                                                                     {"tenant.id", "", ""},
@@ -67,11 +67,11 @@ func TestTrace(t *testing.T) {
 		`decision if { some k, v in input.request; k == "actor" }`:                                                               {"action_type target confidence actor", "", "input.request as a whole"},
 		`decision := {"r": input.request}`:                                                                                       {"action_type target confidence actor", "", "input.request as a whole"},
 		`decision if input == {}`:                                                                                                {"action_type overrides whitelist target confidence actor tenant.id now", "", "input as a whole"},
-		`decision if input.now > "2027-01-01T00:00:00Z"`:                                                                         {"now", "now equal 2027-01-01T00:00:00Z", ""},
+		`decision if input.now > "2027-01-01T00:00:00Z"`:                                                                         {"now", "now order 2027-01-01T00:00:00Z", ""},
 		`decision if { some o in input.overrides; o.mode == "block" }`:                                                           {"overrides", "overrides equal block", ""},
 		`decision if { some o in input.overrides; o.reason }`:                                                                    {"overrides", "", "input.overrides[_].reason"},
 		`decision if { some w in input.whitelist; w.notify }`:                                                                    {"whitelist", "", "input.whitelist[_].notify"},
-		`decision if { some o in input.overrides; o.constraints.target == input.request.target }`:                                {"overrides target", "", ""},
+		`decision if { some o in input.overrides; o.constraints.target == input.request.target }`:                                {"overrides target", "overrides member target", ""},
 		"decision := x if { x := p with input.request.actor as \"user:a\" }\n\np := [input.request.target, input.request.actor]": {"target actor", "", ""},
 		"decision := x if { x := p with input as {\"a\": input.request.target} }\n\np if input.a == \"host:b\"":                  {"target", "target equal host:b", ""},
 		"decision := data.gate.rules[input.request.target]\n\nrules.a := 1\n\nrules.b := 2":                                      {"target", "target equal a, target equal b", ""},
@@ -99,9 +99,11 @@ func TestTrace(t *testing.T) {
 		`decision if { some w in input.whitelist; w.action_type == input.request.action_type }`:                     {"whitelist", "", ""},
 		`decision if { some w in input.whitelist; w.action_type == "block_ip" }`:                                    {"whitelist action_type", "whitelist equal block_ip", ""},
 		`decision if { some w in input.whitelist; w == {} }`:                                                        {"whitelist action_type", "", ""},
-		`decision if input.whitelist == []`:                                                                         {"whitelist", "", ""},
-		`decision := count(input.whitelist)`:                                                                        {"whitelist", "", ""},
+		`decision if input.whitelist == []`:                                                                         {"whitelist action_type", "", "input.whitelist as a whole"},
+		`decision := count(input.whitelist)`:                                                                        {"whitelist action_type", "", "input.whitelist as a whole"},
 		`decision if { some w in input.whitelist; some k, v in w; k == "id" }`:                                      {"whitelist action_type", "", ""},
+		`decision := input.whitelist[0].id`:                                                                         {"whitelist", "", "the place of an entry in input.whitelist"},
+		`decision if startswith("host:abc", input.request.target)`:                                                  {"target", "target function startswith", ""},
 		"decision := f(input.request)\nf(r) := 1 if r.actor == \"user:a\"":                                          {"actor", "actor equal user:a", ""},
 	} {
 		tr := traceOf(t, rego, request, facts)
@@ -120,7 +122,7 @@ func TestTrace(t *testing.T) {
 			t.Errorf("%s\nreads %v, want %v", rego, tr.Reads, want.reads)
 		}
 		var sights []string
-		for _, s := range tr.Sights {
+		for s := range tr.Sights {
 			path := s.Part.String()
 			name := path[strings.LastIndex(path, ".")+1:]
 			sights = append(sights, name+" "+string(s.Kind)+" "+s.Text)

@@ -30,12 +30,7 @@ func (w *writer) traced(s ir.Stmt, do step) step {
 		return func(f *frame) signal { f.vm.trace.children(f.locals[i]); return do(f) }
 	case *ir.LenStmt:
 		source := w.source(s.Source)
-		return func(f *frame) signal {
-			if t := source(f); f.vm.trace.what(t).kind != list {
-				f.vm.trace.use(t)
-			}
-			return do(f)
-		}
+		return func(f *frame) signal { f.vm.trace.use(source(f)); return do(f) }
 	case *ir.ArrayAppendStmt, *ir.ObjectInsertStmt, *ir.ObjectInsertOnceStmt, *ir.SetAddStmt:
 		return w.tracedFill(s, do)
 	case *ir.CallDynamicStmt:
@@ -62,6 +57,9 @@ func (w *writer) traced(s ir.Stmt, do step) step {
 				operands[k] = a(f)
 			}
 			sig := do(f)
+			if r := f.locals[i]; r != nil && isA[ast.Number](r) {
+				f.locals[i] = ast.NewTerm(r.Value) // small numbers are shared, and origins go by identity
+			}
 			f.vm.trace.call(name, operands, f.locals[i])
 			return sig
 		}
@@ -117,7 +115,7 @@ func (w *writer) tracedPath(s *ir.CallDynamicStmt, do step) step {
 			}
 			for _, names := range paths {
 				if len(names) == len(path) {
-					tr.sight(from, SightEqual, names[i])
+					tr.constant(from, SightEqual, t, ast.StringTerm(names[i]), nil)
 				}
 			}
 		}
@@ -143,55 +141,107 @@ func (t *trace) compare(a, b *ast.Term) {
 	pb, fromB := t.origin[b]
 	switch {
 	case fromA && !fromB:
-		t.constant(pa, SightEqual, b)
+		t.constant(pa, SightEqual, a, b, nil)
 	case fromB && !fromA:
-		t.constant(pb, SightEqual, a)
+		t.constant(pb, SightEqual, b, a, nil)
 	}
 }
 
 // maxConstants is how many constants of one collection become sights.
 const maxConstants = 256
 
-// constant notes a constant, or those in a collection, as a sight.
-func (t *trace) constant(p Part, kind SightKind, c *ast.Term) {
+// constant notes that value, of part p, was held against a constant, or against
+// each in a collection. result is what the builtin said, if one did.
+func (t *trace) constant(p Part, kind SightKind, value, c, result *ast.Term) {
 	if c == nil {
 		return
 	}
-	each := func(e *ast.Term) { t.constant(p, kind, e) }
+	each := func(e *ast.Term) { t.constant(p, kind, value, e, result) }
+	size := 0
 	switch v := c.Value.(type) {
 	case ast.String:
-		t.sight(p, kind, string(v))
+		t.sight(p, kind, string(v), sides(kind, value, c, result))
+		return
 	case ast.Number:
-		if kind == SightEqual {
+		on := sides(kind, value, c, result)
+		if kind == SightEqual || kind == SightOrder {
 			kind = SightNumber
 		}
-		t.sight(p, kind, v.String())
+		t.sight(p, kind, v.String(), on)
+		return
 	case *ast.Array:
-		if v.Len() <= maxConstants {
+		if size = v.Len(); size <= maxConstants {
 			v.Foreach(each)
-			return
 		}
-		t.sight(p, SightFunction, fmt.Sprintf("a list of %d", v.Len()))
 	case ast.Set:
-		if v.Len() <= maxConstants {
+		if size = v.Len(); size <= maxConstants {
 			v.Foreach(each)
-			return
 		}
-		t.sight(p, SightFunction, fmt.Sprintf("a set of %d", v.Len()))
 	case ast.Object:
-		if v.Len() <= maxConstants {
+		if size = v.Len(); size <= maxConstants {
 			v.Foreach(func(k, _ *ast.Term) { each(k) })
-			return
 		}
-		t.sight(p, SightFunction, fmt.Sprintf("a table of %d", v.Len()))
 	}
+	if size > maxConstants {
+		t.sight(p, SightFunction, fmt.Sprintf("a collection of %d", size), Equal|Below)
+	}
+}
+
+// sides says on which side of the constant a value is.
+func sides(kind SightKind, value, c, result *ast.Term) Sides {
+	met := false
+	switch kind {
+	case SightOrder:
+		switch n := ast.Compare(value.Value, c.Value); {
+		case n > 0:
+			return Above
+		case n < 0:
+			return Below
+		}
+		return Equal
+	case SightEqual:
+		switch v := value.Value.(type) {
+		case *ast.Array:
+			v.Foreach(func(e *ast.Term) { met = met || same(e, c) })
+		case ast.Set:
+			met = v.Contains(c)
+		default:
+			met = same(value, c)
+		}
+	case SightPrefix, SightSuffix, SightContains:
+		test := map[SightKind]func(s, part string) bool{SightPrefix: strings.HasPrefix, SightSuffix: strings.HasSuffix, SightContains: strings.Contains}[kind]
+		constant := string(c.Value.(ast.String))
+		each := func(e *ast.Term) {
+			if s, ok := e.Value.(ast.String); ok {
+				met = met || test(string(s), constant)
+			}
+		}
+		switch v := value.Value.(type) {
+		case *ast.Array:
+			v.Foreach(each)
+		case ast.Set:
+			v.Foreach(each)
+		default:
+			each(value)
+		}
+	default:
+		b, ok := ast.Boolean(false), false
+		if result != nil {
+			b, ok = result.Value.(ast.Boolean)
+		}
+		met = ok && bool(b)
+	}
+	if met {
+		return Equal
+	}
+	return Below
 }
 
 // lookup: a part is the key into a table of the bundle.
 func (t *trace) lookup(of, key *ast.Term) {
 	if p, ok := t.origin[key]; ok && p != PartActionType {
 		if _, fromInput := t.origin[of]; !fromInput {
-			t.constant(p, SightEqual, of)
+			t.constant(p, SightEqual, key, of, nil)
 		}
 	}
 }
@@ -199,7 +249,7 @@ func (t *trace) lookup(of, key *ast.Term) {
 // sightOf says what a builtin that compares tells about its operands: the
 // operand that is looked at is the first, but for networks.
 var sightOf = map[string]SightKind{
-	"lt": SightEqual, "lte": SightEqual, "gt": SightEqual, "gte": SightEqual, "equal": SightEqual, "neq": SightEqual,
+	"lt": SightOrder, "lte": SightOrder, "gt": SightOrder, "gte": SightOrder, "equal": SightEqual, "neq": SightEqual,
 	"internal.member_2": SightEqual,
 	"startswith":        SightPrefix, "strings.any_prefix_match": SightPrefix,
 	"endswith": SightSuffix, "strings.any_suffix_match": SightSuffix,
@@ -232,7 +282,7 @@ func (t *trace) call(name string, operands []*ast.Term, result *ast.Term) {
 		return
 	}
 	switch {
-	case typeTests[name], name == "count" && t.what(operands[0]).kind == list:
+	case typeTests[name]:
 		return
 	case (name == "equal" || name == "neq") && len(operands) == 2:
 		t.compare(operands[0], operands[1])
@@ -261,11 +311,11 @@ func (t *trace) call(name string, operands []*ast.Term, result *ast.Term) {
 		return
 	}
 	if kind, ok := sightOf[name]; ok && len(operands) == 2 {
-		for i := range 2 {
-			if from[i] >= 0 && from[1-i] < 0 {
-				t.constant(from[i], kind, operands[1-i])
-			}
-		}
+		t.held(name, kind, operands, from, result)
+		return
+	}
+	if name == "regex.match" && from[0] < 0 && len(operands) == 2 {
+		t.constant(from[1], SightPattern, operands[1], operands[0], result)
 		return
 	}
 	for _, p := range from {
@@ -276,10 +326,25 @@ func (t *trace) call(name string, operands []*ast.Term, result *ast.Term) {
 			if result != nil {
 				t.deriveAll(result)
 			}
-		case p == PartOverrides || p == PartWhitelist:
-			t.derive(result, p)
 		default:
-			t.sight(p, SightFunction, name)
+			t.derive(result, p)
+			t.sight(p, SightFunction, name, Equal|Below)
+		}
+	}
+}
+
+// held: one of two operands was held against the other by a builtin that
+// compares. Of those that look for one text in another, the first operand is the
+// one looked into.
+func (t *trace) held(name string, kind SightKind, operands []*ast.Term, from []Part, result *ast.Term) {
+	oneWay := kind == SightPrefix || kind == SightSuffix || kind == SightContains
+	for i, p := range from {
+		switch {
+		case p < 0 || from[1-i] >= 0:
+		case i == 1 && oneWay:
+			t.sight(p, SightFunction, name, Equal|Below)
+		default:
+			t.constant(p, kind, operands[i], operands[1-i], result)
 		}
 	}
 }

@@ -39,8 +39,10 @@ const (
 
 func newTrace(doc ast.Value, actions *ast.Term, sights bool) *trace {
 	t := &trace{known: make([]known, 0, 16), actions: actions}
+	t.Held = map[string]bool{}
 	if sights {
 		t.origin = make(map[*ast.Term]Part, 16)
+		t.Sights = map[Sight]Sides{}
 	}
 	o := doc.(ast.Object)
 	t.watch(o.Get(keyRequest), whole, "input.request")
@@ -83,11 +85,8 @@ func (t *trace) unknown(path string) {
 	}
 }
 
-func (t *trace) sight(p Part, kind SightKind, text string) {
-	s := Sight{p, kind, text}
-	if !slices.Contains(t.Sights, s) {
-		t.Sights = append(t.Sights, s)
-	}
+func (t *trace) sight(p Part, kind SightKind, text string, sides Sides) {
+	t.Sights[Sight{p, kind, text}] |= sides
 }
 
 // partOf finds the part at a path such as input.request.target.
@@ -107,6 +106,9 @@ func (t *trace) dot(of, key, value *ast.Term) {
 	k := t.what(of)
 	name, _ := key.Value.(ast.String)
 	switch k.kind {
+	case list:
+		t.unknown("the place of an entry in input.whitelist")
+		return
 	case whole:
 		if name != "" {
 			t.member(k.path, string(name), value)
@@ -131,6 +133,13 @@ func (t *trace) dot(of, key, value *ast.Term) {
 	}
 	if p, ok := t.origin[of]; ok {
 		t.derive(value, p)
+		if _, isObject := of.Value.(ast.Object); isObject && name != "" && (p == PartOverrides || p == PartWhitelist) {
+			on := Equal
+			if value == nil {
+				on = Below
+			}
+			t.sight(p, SightMember, string(name), on)
+		}
 	}
 	t.lookup(of, key)
 }
@@ -214,7 +223,11 @@ func (t *trace) use(term *ast.Term) {
 	switch k.kind {
 	case unwatched:
 		return
-	case typeName, entryType, typePath, typeRow, typeText, verdictish, list:
+	case list:
+		t.read(PartActionType)
+		t.unknown("input.whitelist as a whole")
+		return
+	case typeName, entryType, typePath, typeRow, typeText, verdictish:
 		t.read(PartActionType)
 		return
 	}

@@ -119,8 +119,12 @@ func (m *vm) call(fn *function, caller *frame, args []func(*frame) *ast.Term) *a
 		f.locals[fn.params[i]] = arg(caller)
 	}
 	m.depth++
-	for _, b := range fn.blocks {
-		if run(b, f) < 0 {
+	for i, b := range fn.blocks {
+		sig := run(b, f)
+		if m.trace != nil && sig == next && fn.places[i] != "" {
+			m.trace.Held[fn.places[i]] = true
+		}
+		if sig < 0 {
 			break
 		}
 	}

@@ -9,7 +9,7 @@ import (
 // WriteMarkdown writes the report for a pull request.
 func (r *BacktestReport) WriteMarkdown(w io.Writer) error {
 	out := &strings.Builder{}
-	fmt.Fprintf(out, "## Backtest of revision %s\n\n`%s` on %s logged decisions.\n", code(r.Revision), r.BundleHash, digits(r.Rows))
+	fmt.Fprintf(out, "## Backtest of revision %s\n\n`%s` on %s logged decisions.\n", verbatim(r.Revision), r.BundleHash, digits(r.Rows))
 	if r.Violated > 0 {
 		fmt.Fprintf(out, "\n### %s rows are not what their own bundle says (P4)\n\n| Row | Field | Logged | Now |\n|---|---|---|---|\n", digits(r.Violated))
 		for _, v := range r.Violations {
@@ -64,9 +64,5 @@ func cell(s string) string {
 	if s == "" {
 		return ""
 	}
-	return "`" + strings.ReplaceAll(code(s), "|", "\\|") + "`"
-}
-
-func code(s string) string {
-	return strings.NewReplacer("`", "'", "\n", " ", "\r", " ").Replace(s)
+	return verbatim(s)
 }

@@ -37,21 +37,24 @@ func Explore(ctx context.Context, leave int, progress Progress, subjects ...*Sub
 			return nil, err
 		}
 		tables := make([]*Table, len(subjects))
-		seen := map[engine.Sight]bool{}
-		paths := map[string]bool{}
+		found := newFindings()
+		rules := map[string]bool{}
 		for i, sub := range subjects {
 			var err error
-			if tables[i], err = s.decide(ctx, sub, leave, progress, seen, paths); err != nil {
+			if tables[i], err = s.decide(ctx, sub, leave, progress, found); err != nil {
 				return nil, err
 			}
 			for _, path := range sub.policy.InputPaths() {
-				paths[path] = true
+				found.paths[path] = true
+			}
+			for _, place := range sub.tracer.Rules() {
+				rules[place] = true
 			}
 		}
-		if cuts.add(s, seen) {
+		if cuts.add(s, found) {
 			continue
 		}
-		s.report(seen, paths)
+		s.report(found, rules)
 		return tables, nil
 	}
 	return nil, fmt.Errorf("new boundaries were found in each of %d rounds: the policy computes what it compares with, so its space cannot be listed", maxRounds)
@@ -123,9 +126,16 @@ func (s *Space) values(p engine.Part) *[]string {
 	return nil
 }
 
-// add reports whether the sights tell of values that the space lacks.
-func (c *cuts) add(s *Space, seen map[engine.Sight]bool) (more bool) {
-	for _, sight := range slices.SortedFunc(maps.Keys(seen), compareSights) {
+// add reports whether the findings tell of values that the space lacks. Where a
+// part is read at all, the space has two values of it.
+func (c *cuts) add(s *Space, f *findings) (more bool) {
+	for p, another := range map[engine.Part]string{engine.PartActor: "user:anna", engine.PartTenantID: "another"} {
+		if have := s.values(p); f.reads[p] && len(*have) < 2 && !slices.Contains(c.values[p], another) {
+			c.values[p] = append(c.values[p], another)
+			more = true
+		}
+	}
+	for _, sight := range slices.SortedFunc(maps.Keys(f.seen), compareSights) {
 		if sight.Part == engine.PartConfidence && sight.Kind == engine.SightNumber {
 			more = c.number(sight.Text) || more
 			continue
@@ -161,7 +171,7 @@ func examples(sight engine.Sight, have []string) []string {
 		return slices.ContainsFunc(have, func(v string) bool { return test(v, sight.Text) })
 	}
 	switch sight.Kind {
-	case engine.SightEqual:
+	case engine.SightEqual, engine.SightOrder:
 		return []string{sight.Text}
 	case engine.SightPrefix:
 		if !holds(strings.HasPrefix) {
@@ -197,40 +207,4 @@ func aroundNetwork(n netip.Prefix) []string {
 		list = append(list, netip.PrefixFrom(n.Addr(), n.Bits()-1).Masked().String())
 	}
 	return list
-}
-
-// report writes NotCovered and ByExample.
-func (s *Space) report(seen map[engine.Sight]bool, paths map[string]bool) {
-	s.NotCovered, s.ByExample = nil, nil
-	for _, path := range slices.Sorted(maps.Keys(paths)) {
-		if slices.ContainsFunc(slices.Collect(maps.Keys(paths)), func(p string) bool { return strings.HasPrefix(p, path+".") }) {
-			continue // the longer one says it
-		}
-		s.NotCovered = append(s.NotCovered, fmt.Sprintf("this policy also depends on %s: not covered", path))
-	}
-	functions := map[engine.Part][]string{}
-	for _, sight := range slices.SortedFunc(maps.Keys(seen), compareSights) {
-		switch {
-		case sight.Part == engine.PartNow && sight.Kind != engine.SightFunction:
-			s.NotCovered = append(s.NotCovered, fmt.Sprintf("this policy also compares input.now with %q: not covered, every situation is at one moment", sight.Text))
-		case sight.Part == engine.PartNow && sight.Text != "regex.match":
-			s.NotCovered = append(s.NotCovered, fmt.Sprintf("this policy also gives input.now to %s: not covered, every situation is at one moment", sight.Text))
-		case sight.Part == engine.PartOverrides || sight.Part == engine.PartWhitelist:
-			if sight.Kind == engine.SightEqual && !stateWords[sight.Text] {
-				s.NotCovered = append(s.NotCovered, fmt.Sprintf("this policy also looks for %q in %s: not covered", sight.Text, sight.Part))
-			}
-		case sight.Kind == engine.SightFunction && sight.Part != engine.PartNow:
-			functions[sight.Part] = append(functions[sight.Part], sight.Text)
-		}
-	}
-	for _, p := range slices.Sorted(maps.Keys(functions)) {
-		s.ByExample = append(s.ByExample, fmt.Sprintf("%s is given to %s: covered by the %d values of the space, which may not show every boundary",
-			p, strings.Join(functions[p], ", "), s.sizes[p]))
-	}
-}
-
-// stateWords are the texts that the states of overrides and whitelist vary.
-var stateWords = map[string]bool{
-	"block": true, "require_approval": true, "force_auto": true,
-	"target": true, "target_prefix": true, "target_cidr": true, "not_target_cidr": true, "min_confidence": true,
 }

@@ -35,11 +35,13 @@ func (s *Space) Describe(x Situation) string {
 	if x[engine.PartTenantID] > 0 {
 		b.WriteString(", tenant " + s.Tenants[x[engine.PartTenantID]])
 	}
-	return b.String()
+	return clean(b.String())
 }
 
 // String says what was decided.
-func (o *Outcome) String() string {
+func (o *Outcome) String() string { return clean(o.text()) }
+
+func (o *Outcome) text() string {
 	switch {
 	case o.Err != "" && o.Decision != 0:
 		return fmt.Sprintf("%s by %s, which the gate refuses (%s)", o.Decision, o.Rule, o.Err)

@@ -29,13 +29,13 @@ func (d *Comparison) Text(w io.Writer, paint Painter) error {
 	if len(d.Texts) > 0 {
 		fmt.Fprintf(&b, "\n%s\n", paint("heading", "rationale texts"))
 		for _, t := range d.Texts {
-			fmt.Fprintf(&b, "  %s (%d texts)\n      - %s\n      + %s\n", t.Rule, t.Texts, t.Before, t.After)
+			fmt.Fprintf(&b, "  %s (%d texts)\n      - %s\n      + %s\n", clean(t.Rule), t.Texts, clean(t.Before), clean(t.After))
 		}
 	}
 	if len(d.Tables) > 0 {
 		fmt.Fprintf(&b, "\n%s\n", paint("heading", "tables"))
 		for _, t := range d.Tables {
-			fmt.Fprintf(&b, "  %s: %s → %s\n", t.Path, orNone(t.Before), orNone(t.After))
+			fmt.Fprintf(&b, "  %s: %s → %s\n", clean(t.Path), clean(orNone(t.Before)), clean(orNone(t.After)))
 		}
 	}
 	b.WriteByte('\n')
@@ -66,6 +66,9 @@ func (d *Comparison) Markdown(w io.Writer, open []Change) error {
 	var b strings.Builder
 	widen := len(d.Widenings())
 	title := "no decision changes"
+	if n := len(d.NotCovered); n > 0 {
+		title = fmt.Sprintf("no decision changes where it looked, and **%d things are not covered**", n)
+	}
 	switch {
 	case len(open) > 0:
 		title = fmt.Sprintf("**%d of %d changes widen autonomy and are not acknowledged**", len(open), len(d.Changes))
@@ -79,7 +82,7 @@ func (d *Comparison) Markdown(w io.Writer, open []Change) error {
 	if len(d.Changes) > 0 {
 		b.WriteString("\n| | Situation | Decision | Situations |\n|---|---|---|---|\n")
 		for _, c := range d.Changes {
-			fmt.Fprintf(&b, "| **%s** | %s | %s → %s | %s |\n", c.Direction, escape(c.Situation), cell(c.Before), cell(c.After), grouped(c.Situations))
+			fmt.Fprintf(&b, "| **%s** | %s | %s → %s | %s |\n", c.Direction, escape(c.Situation), verbatim(c.Before), verbatim(c.After), grouped(c.Situations))
 		}
 		b.WriteString("\n<details><summary>An example input of each, for <code>tiergate eval</code></summary>\n")
 		for i, c := range d.Changes {
@@ -87,28 +90,28 @@ func (d *Comparison) Markdown(w io.Writer, open []Change) error {
 				fmt.Fprintf(&b, "\nThe other %d are in the JSON.\n", len(d.Changes)-i)
 				break
 			}
-			fmt.Fprintf(&b, "\n%s: %s → %s\n```json\n%s\n```\n", escape(c.Example.Situation), escape(c.Example.Before), escape(c.Example.After), c.Example.Input)
+			fmt.Fprintf(&b, "\n%s: %s → %s\n%s\n", escape(c.Example.Situation), escape(c.Example.Before), escape(c.Example.After), block(c.Example.Input))
 		}
 		b.WriteString("\n</details>\n")
 	}
 	if len(d.OtherRule) > 0 {
 		b.WriteString("\n<details><summary>Same decision, other rule</summary>\n\n| Situation | Rule | Situations |\n|---|---|---|\n")
 		for _, c := range d.OtherRule {
-			fmt.Fprintf(&b, "| %s | %s → %s | %s |\n", escape(c.Situation), cell(c.Before), cell(c.After), grouped(c.Situations))
+			fmt.Fprintf(&b, "| %s | %s → %s | %s |\n", escape(c.Situation), verbatim(c.Before), verbatim(c.After), grouped(c.Situations))
 		}
 		b.WriteString("\n</details>\n")
 	}
 	if len(d.Texts) > 0 {
 		b.WriteString("\n<details><summary>Rationale texts</summary>\n\n| Rule | Before | After |\n|---|---|---|\n")
 		for _, t := range d.Texts {
-			fmt.Fprintf(&b, "| %s | %s | %s |\n", cell(t.Rule), escape(t.Before), escape(t.After))
+			fmt.Fprintf(&b, "| %s | %s | %s |\n", verbatim(t.Rule), escape(t.Before), escape(t.After))
 		}
 		b.WriteString("\n</details>\n")
 	}
 	if len(d.Tables) > 0 {
 		b.WriteString("\n<details><summary>Tables</summary>\n\n| Value | Before | After |\n|---|---|---|\n")
 		for _, t := range d.Tables {
-			fmt.Fprintf(&b, "| %s | %s | %s |\n", cell(t.Path), escape(orNone(t.Before)), escape(orNone(t.After)))
+			fmt.Fprintf(&b, "| %s | %s | %s |\n", verbatim(t.Path), escape(orNone(t.Before)), escape(orNone(t.After)))
 		}
 		b.WriteString("\n</details>\n")
 	}

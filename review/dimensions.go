@@ -45,9 +45,9 @@ func views(s *Space, radii []engine.BlastRadius, cut [engine.Parts]classing) [][
 		return func(s *Space, v []int) string { return prefix + sayList(list(s), v) }
 	}
 	confidence := part(engine.PartConfidence, sayConfidences)
-	target := part(engine.PartTarget, texts("on ", func(s *Space) []string { return s.Targets }))
-	actor := part(engine.PartActor, texts("asked by ", func(s *Space) []string { return s.Actors }))
-	tenant := part(engine.PartTenantID, texts("for tenant ", func(s *Space) []string { return s.Tenants }))
+	target := part(engine.PartTarget, texts("on targets like ", func(s *Space) []string { return s.Targets }))
+	actor := part(engine.PartActor, texts("asked by actors like ", func(s *Space) []string { return s.Actors }))
+	tenant := part(engine.PartTenantID, texts("for tenants like ", func(s *Space) []string { return s.Tenants }))
 	overrides := part(engine.PartOverrides, texts("with overrides ", func(s *Space) []string { return labels(s.Overrides) }))
 	whitelist := part(engine.PartWhitelist, texts("with whitelist ", func(s *Space) []string { return labels(s.Whitelists) }))
 

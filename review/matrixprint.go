@@ -24,7 +24,7 @@ func (m *DecisionMatrix) Text(w io.Writer, paint Painter) error {
 	rows := [][]string{head}
 	radius := ""
 	for _, r := range m.Rows {
-		row := []string{"", r.ActionType}
+		row := []string{"", clean(r.ActionType)}
 		if r.BlastRadius != radius {
 			row[0], radius = r.BlastRadius, r.BlastRadius
 		}
@@ -69,7 +69,7 @@ func (m *DecisionMatrix) Markdown(w io.Writer) error {
 	}
 	b.WriteString("\n|---|---|" + strings.Repeat("---|", len(m.Columns)) + "\n")
 	for _, r := range m.Rows {
-		fmt.Fprintf(&b, "| %s | `%s` |", r.BlastRadius, r.ActionType)
+		fmt.Fprintf(&b, "| %s | %s |", r.BlastRadius, verbatim(r.ActionType))
 		for _, d := range r.Decisions {
 			if d = short(d); d == "auto" {
 				d = "**auto**"

@@ -21,7 +21,7 @@ type Promise struct {
 	beside func(c *checker, x Situation) (y Situation, as string)
 }
 
-func always(*checker, *Situation, int) bool { return true }
+func everywhere(*checker, *Situation, int) bool { return true }
 
 // Promises are all of them but those about the radius and the builtins, which
 // do not hold situation by situation: see radiusNeverWidens and noClock.
@@ -76,7 +76,8 @@ var promises = []Promise{
 	},
 	{
 		Name: "actor_never_matters", Title: "the actor never matters",
-		applies: func(_ *checker, x *Situation, _ int) bool { return x[engine.PartActor] > 0 },
+		// One actor only: no evaluation reads who it is.
+		applies: func(c *checker, x *Situation, _ int) bool { return x[engine.PartActor] > 0 || len(c.space.Actors) == 1 },
 		holds: func(c *checker, x *Situation, i int) bool {
 			return c.cells[i] == c.cells[i-x[engine.PartActor]*c.space.strides[engine.PartActor]]
 		},
@@ -87,7 +88,7 @@ var promises = []Promise{
 	},
 	{
 		Name: "one_decision", Title: "there is exactly one decision, by a known rule, with a rationale",
-		applies: always,
+		applies: everywhere,
 		holds:   func(c *checker, _ *Situation, i int) bool { return c.table.Outcomes[c.cells[i]].Err == "" },
 	},
 }
@@ -108,6 +109,9 @@ type checker struct {
 	kinds  []engine.Decision    // by outcome
 	widths []int8               // by outcome; see width
 	radii  []engine.BlastRadius // by action type
+	// weights are, by action type, for how many it stands: where nothing tells
+	// the types of one radius apart, the first of each stands for all.
+	weights []int
 
 	overridesLeft, whitelistLeft []int // see Space.reduced
 }
@@ -118,11 +122,19 @@ func newChecker(t *Table, actions []engine.Action) *checker {
 		c.kinds[i] = o.Decision
 		c.widths = append(c.widths, int8(width(o.Decision)))
 	}
-	for _, name := range t.Space.ActionTypes {
-		radius := engine.Critical
+	c.weights = make([]int, len(t.Space.ActionTypes))
+	class := map[engine.BlastRadius]int{} // zero: types that the table does not know
+	for k, name := range t.Space.ActionTypes {
+		radius, of := engine.Critical, engine.BlastRadius(0)
 		if i := slices.IndexFunc(actions, func(a engine.Action) bool { return a.ActionType == name }); i >= 0 {
-			radius = actions[i].BlastRadius
+			radius, of = actions[i].BlastRadius, actions[i].BlastRadius
 		}
+		first, ok := class[of]
+		if !ok || t.byName {
+			first = k
+			class[of] = k
+		}
+		c.weights[first]++
 		c.radii = append(c.radii, radius)
 	}
 	c.overridesLeft, c.whitelistLeft = t.Space.reduced()

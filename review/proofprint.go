@@ -3,7 +3,10 @@ package review
 import (
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // JSON writes the proof.
@@ -66,7 +69,7 @@ func (p *Proof) Markdown(w io.Writer) error {
 		}
 		fmt.Fprintf(&b, "\n<details><summary>%s: input for <code>tiergate eval</code></summary>\n\n", c.Name)
 		for _, in := range c.Counterexample.Inputs {
-			fmt.Fprintf(&b, "```json\n%s\n```\n", in)
+			fmt.Fprintf(&b, "%s\n", block(in))
 		}
 		b.WriteString("\n</details>\n")
 	}
@@ -87,8 +90,48 @@ func writeNotes(b *strings.Builder, notCovered, byExample []string) {
 	}
 }
 
-// escape keeps text from being read as Markdown or HTML.
-var escape = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", "|", `\|`, "`", "\\`", "*", `\*`, "_", `\_`, "[", `\[`, "\n", " ").Replace
+// clean keeps text from a bundle from moving the cursor, ending a line or turning
+// the reading direction: what is no graphic character is written as \u{…}.
+func clean(s string) string {
+	if !strings.ContainsFunc(s, unprintable) {
+		return s
+	}
+	var b strings.Builder
+	for _, r := range s {
+		if unprintable(r) {
+			fmt.Fprintf(&b, `\u{%x}`, r)
+		} else {
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}
+
+func unprintable(r rune) bool {
+	return r == utf8.RuneError || !unicode.IsGraphic(r) || unicode.Is(unicode.Cf, r) || unicode.Is(unicode.Zl, r) || unicode.Is(unicode.Zp, r)
+}
+
+// escape keeps text from being read as Markdown or HTML, and from calling people.
+func escape(s string) string { return markdown.Replace(clean(s)) }
+
+var markdown = strings.NewReplacer(`\`, `\\`, "&", "&amp;", "<", "&lt;", ">", "&gt;", "|", `\|`, "`", "\\`", "*", `\*`, "_", `\_`,
+	"[", `\[`, "]", `\]`, "@", "&#64;", "#", "&#35;", "~", `\~`, "://", "&#58;//")
+
+// harmless is text that code style keeps as it is.
+var harmless = regexp.MustCompile(`^[A-Za-z0-9 _.,:()→/+-]*$`)
+
+// verbatim is text in code style, whatever it holds.
+func verbatim(s string) string {
+	if harmless.MatchString(s) {
+		return "`" + s + "`"
+	}
+	return "<code>" + strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", "|", "&#124;", "`", "&#96;", "@", "&#64;", `\`, "&#92;", "*", "&#42;", "_", "&#95;", "[", "&#91;", "]", "&#93;").Replace(clean(s)) + "</code>"
+}
+
+// block is JSON as preformatted text, whatever it holds.
+func block(json []byte) string {
+	return "<pre>" + strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", "@", "&#64;").Replace(clean(string(json))) + "</pre>"
+}
 
 // grouped writes a number with commas.
 func grouped(n int) string {

@@ -148,6 +148,10 @@ func (c *checker) checkAll(ctx context.Context, leave int, progress Progress) ([
 	total := make([]score, len(promises))
 	var mu sync.Mutex
 	err := c.space.scan(ctx, leave, progress, func(x Situation, first, n int) {
+		weight := c.weights[x[engine.PartActionType]]
+		if weight == 0 {
+			return
+		}
 		part := make([]score, len(promises))
 		for i := first; i < first+n; i++ {
 			for k := range promises {
@@ -166,6 +170,8 @@ func (c *checker) checkAll(ctx context.Context, leave int, progress Progress) ([
 		mu.Lock()
 		defer mu.Unlock()
 		for k := range total {
+			part[k].applies *= weight
+			part[k].broken *= weight
 			total[k].add(part[k], c.space)
 		}
 	})

@@ -10,7 +10,7 @@ import (
 )
 
 // MaxSituations bounds a space; one situation takes two bytes of a Table.
-const MaxSituations = 200_000_000
+const MaxSituations = 300_000_000
 
 // ErrTooLarge: the bundle names so many boundaries that its space is larger
 // than MaxSituations, or says more different things than a Table holds.
@@ -72,7 +72,7 @@ func base(actionTypes []string) *Space {
 	s := &Space{
 		ActionTypes: actionTypes,
 		Targets:     slices.Clone(baseTargets),
-		Actors:      []string{"system", "user:anna"},
+		Actors:      []string{"system"},
 		Tenants:     []string{"acme"},
 		Overrides:   overrideStates(),
 		Whitelists:  whitelistStates(),
@@ -88,7 +88,8 @@ var baseTargets = []string{
 	"host:wks-043",   // by target_prefix only
 	"HOST:WKS-042",   // another case: only what narrows ignores it
 	"host:dc-01",     // by none
-	"10.1.0.1",       // inside the constraints' network
+	"HOST:SPHINX-OF-BLACK-QUARTZ-JUDGE-MY-VOW",
+	"10.1.0.1", // inside the constraints' network
 	"ip:10.1.0.1",
 	"::ffff:10.1.0.1",
 	constraintNetwork,
@@ -96,6 +97,7 @@ var baseTargets = []string{
 	"::/0",       // holds all of IPv4
 	"10.2.0.1",   // outside
 	"2001:db8::1",
+	"2001:db8::/32",
 	"::fffe:0:0",  // neighbour of the IPv4-mapped addresses
 	"10.1.0.1/16", // host bits: no network
 }

@@ -21,31 +21,68 @@ const (
 // terms are the constraints that a state may have, by the label that follows
 // its mode or the entry.
 var terms = map[string]string{
-	"":                                             `{}`,
-	"on target":                                    `{"target":"host:wks-042"}`,
-	"on target_prefix":                             `{"target_prefix":"host:wks-"}`,
-	"on target_cidr":                               `{"target_cidr":"10.1.0.0/16"}`,
-	"off not_target_cidr":                          `{"not_target_cidr":"10.1.0.0/16"}`,
-	"from min_confidence":                          `{"min_confidence":0.9}`,
-	"on target and min_confidence":                 `{"min_confidence":0.9,"target":"host:wks-042"}`,
-	"on target_prefix and min_confidence":          `{"min_confidence":0.9,"target_prefix":"host:wks-"}`,
-	"on target_cidr off not_target_cidr":           `{"not_target_cidr":"10.1.0.0/16","target_cidr":"10.0.0.0/8"}`,
-	"with an unknown constraint":                   `{"colour":"red"}`,
-	"with an unknown constraint beside target":     `{"colour":"red","target":"host:wks-042"}`,
-	"with a network that has host bits":            `{"target_cidr":"10.1.0.1/16"}`,
-	"with a prefix that ends in no separator":      `{"target_prefix":"host:wks-04"}`,
-	"with a min_confidence below 0":                `{"min_confidence":-1}`,
-	"with constraints that are no object":          `null`,
-	"without a target constraint (min_confidence)": `{"min_confidence":0}`,
+	"":                                    `{}`,
+	"on target":                           `{"target":"host:wks-042"}`,
+	"on target_prefix":                    `{"target_prefix":"host:wks-"}`,
+	"on target_prefixes":                  `{"target_prefix":["zone.","host:","net/","host:wks-","z_","anna@"]}`, // each separator
+	"on target_cidr":                      `{"target_cidr":"10.1.0.0/16"}`,
+	"on target_cidrs":                     `{"target_cidr":["11.0.0.0/8","10.1.0.0/16"]}`,
+	"on target_cidr of one address":       `{"target_cidr":"10.1.0.1"}`,
+	"on target_cidr of IPv6":              `{"target_cidr":"2001:db8::/32"}`,
+	"on target_cidr of mapped IPv6":       `{"target_cidr":"::ffff:10.1.0.0/112"}`,
+	"on target_cidr ::/0":                 `{"target_cidr":"::/0"}`,
+	"on target_cidr beside mapped IPv6":   `{"target_cidr":"::fffe:0:0/96"}`,
+	"on target of every letter":           `{"target":"host:sphinx-of-black-quartz-judge-my-vow"}`,
+	"on target and target_cidr":           `{"target":"host:wks-042","target_cidr":"10.1.0.0/16"}`,
+	"off not_target_cidr":                 `{"not_target_cidr":"10.1.0.0/16"}`,
+	"off not_target_cidrs":                `{"not_target_cidr":["11.0.0.0/8","10.1.0.0/16"]}`,
+	"off not_target_cidr ::/0":            `{"not_target_cidr":"::/0"}`,
+	"from min_confidence":                 `{"min_confidence":0.9}`,
+	"on target and min_confidence":        `{"min_confidence":0.9,"target":"host:wks-042"}`,
+	"on target_prefix and min_confidence": `{"min_confidence":0.9,"target_prefix":"host:wks-"}`,
+	"on target_cidr off not_target_cidr":  `{"not_target_cidr":"10.1.0.0/16","target_cidr":"10.0.0.0/8"}`,
+	"without a target (min_confidence)":   `{"min_confidence":0}`,
+
+	// What could not be written today, and may be stored all the same.
+	"with an unknown constraint":              `{"colour":"red"}`,
+	"with a network that has host bits":       `{"target_cidr":"10.1.0.1/16"}`,
+	"with a network of three parts":           `{"target_cidr":"10.1.0.0/16/8"}`,
+	"with a prefix that ends in no separator": `{"target_prefix":"host:wks-04"}`,
+	"with no target in its list":              `{"target":[]}`,
+	"with a number among its targets":         `{"target":["host:wks-042",7]}`,
+	"with a min_confidence below 0":           `{"min_confidence":-1}`,
+	"with a min_confidence above 1":           `{"min_confidence":1.5}`,
+	"with a min_confidence of null":           `{"min_confidence":null}`,
+	"with constraints that are no object":     `null`,
 }
 
+// unsound are the constraints of them that any mode may be stored with, sound
+// those that any mode takes.
+var (
+	sound = []string{"on target", "on target_prefix", "on target_prefixes", "on target_cidr", "on target_cidrs", "on target_cidr of one address",
+		"on target_cidr of IPv6", "on target_cidr of mapped IPv6", "on target_cidr ::/0", "on target_cidr beside mapped IPv6", "on target and target_cidr"}
+	unsound = []string{"with an unknown constraint", "with a network that has host bits", "with a network of three parts",
+		"with a prefix that ends in no separator", "with no target in its list", "with a number among its targets",
+		"on 65 targets", "with constraints that are no object"}
+	confident = []string{"from min_confidence", "on target and min_confidence", "off not_target_cidr", "off not_target_cidrs", "off not_target_cidr ::/0",
+		"with a min_confidence below 0", "with a min_confidence above 1", "with a min_confidence of null"}
+)
+
+// besides are constraints that a whitelist entry has beside a target.
+var besides = []string{"with an unknown constraint", "with a min_confidence below 0", "with a min_confidence above 1"}
+
+const besideTarget = " beside target"
+
 func init() {
+	for _, c := range besides {
+		terms[c+besideTarget] = strings.Replace(terms[c], "{", `{"target":"`+constraintTarget+`",`, 1)
+	}
 	for _, n := range []int{64, 65} { // as many as a constraint may list, and one more
-		list := `"` + constraintTarget + `"`
+		list := ""
 		for i := 1; i < n; i++ {
-			list += fmt.Sprintf(`,"host:other-%d"`, i)
+			list += fmt.Sprintf(`"host:other-%d",`, i)
 		}
-		terms[fmt.Sprintf("on %d targets", n)] = `{"target":[` + list + `]}`
+		terms[fmt.Sprintf("on %d targets", n)] = `{"target":[` + list + `"` + constraintTarget + `"]}`
 	}
 }
 
@@ -91,14 +128,14 @@ func overrideStates() []State {
 		for _, expiry := range []string{"", later, atEnd, expired} {
 			add([3]string{mode, "", expiry})
 		}
-		constraints := []string{"on target", "on target_prefix", "on target_cidr", "from min_confidence", "on 65 targets",
-			"with an unknown constraint", "with a network that has host bits", "with a prefix that ends in no separator",
-			"with constraints that are no object"}
-		if mode != ask { // as block judges it; folding so many texts takes its time
-			constraints = append(constraints, "on 64 targets")
-		}
-		if mode == force {
-			constraints = append(constraints, "off not_target_cidr", "on target and min_confidence", "with a min_confidence below 0")
+		// block and require_approval are judged alike, so one of them in every
+		// variant will do.
+		constraints := []string{"on target", "on target_prefix", "on target_cidr", "with an unknown constraint", "with no target in its list"}
+		switch mode {
+		case block:
+			constraints = slices.Concat(sound, unsound, []string{"on 64 targets", "on target of every letter", "from min_confidence"})
+		case force:
+			constraints = slices.Concat(sound, unsound, []string{"on 64 targets"}, confident)
 		}
 		for _, c := range constraints {
 			add([3]string{mode, c})
@@ -192,9 +229,12 @@ func whitelistStates() []State {
 	for _, rest := range []string{"", later, atEnd, expired, "of another action type"} {
 		add([2]string{"on target", rest})
 	}
-	for _, constraints := range []string{"on target_prefix", "on target_cidr", "on target_prefix and min_confidence", "on target_cidr off not_target_cidr",
-		"with an unknown constraint beside target", "without a target constraint (min_confidence)", "with constraints that are no object"} {
+	for _, constraints := range []string{"on target_prefix", "on target_prefixes", "on target_cidr", "on target_cidr of IPv6", "on target_cidr of one address", "on 65 targets", "with a network of three parts", "on target_prefix and min_confidence",
+		"on target_cidr off not_target_cidr", "without a target (min_confidence)", "with no target in its list", "with constraints that are no object"} {
 		add([2]string{constraints})
+	}
+	for _, constraints := range besides {
+		add([2]string{constraints + besideTarget})
 	}
 	add([2]string{"on target"}, [2]string{"on target_prefix"})
 	add([2]string{"on target", expired}, [2]string{"on target_cidr"})

@@ -32,6 +32,8 @@ type Table struct {
 	Evaluations int       // that settled every situation
 
 	cells []uint16 // by situation, an index into Outcomes
+	// byName: some evaluation told action types of one radius apart.
+	byName bool
 }
 
 // At is the outcome of a situation.
@@ -51,11 +53,33 @@ type Subject struct {
 	last *settled
 }
 
-// settled is a table with what its evaluations held the input against.
+// settled is a table with what its evaluations did.
 type settled struct {
 	table *Table
-	seen  map[engine.Sight]bool
-	paths map[string]bool
+	*findings
+}
+
+// findings are what evaluations read and held the input against.
+type findings struct {
+	seen  map[engine.Sight]engine.Sides
+	paths map[string]bool // that were read and are not in the input
+	reads [engine.Parts]bool
+	held  map[string]bool // rules that held, by place
+}
+
+func newFindings() *findings {
+	return &findings{seen: map[engine.Sight]engine.Sides{}, paths: map[string]bool{}, held: map[string]bool{}}
+}
+
+func (f *findings) add(g *findings) {
+	for s, sides := range g.seen {
+		f.seen[s] |= sides
+	}
+	maps.Copy(f.paths, g.paths)
+	maps.Copy(f.held, g.held)
+	for p, read := range g.reads {
+		f.reads[p] = f.reads[p] || read
+	}
 }
 
 // NewSubject compiles a bundle for review, without refusing it for what it
@@ -83,8 +107,8 @@ func (s *Subject) Policy() *engine.Policy { return s.policy }
 
 // decide settles every situation, on all cores but leave: a gate that answers
 // requests meanwhile keeps those. progress may be nil. What the evaluations
-// held the input against and what they missed in it goes into seen and paths.
-func (s *Space) decide(ctx context.Context, subject *Subject, leave int, progress Progress, seen map[engine.Sight]bool, paths map[string]bool) (*Table, error) {
+// read and held the input against is added to f.
+func (s *Space) decide(ctx context.Context, subject *Subject, leave int, progress Progress, f *findings) (*Table, error) {
 	last := subject.last
 	if last == nil || !last.table.Space.same(s) {
 		t, err := s.settle(ctx, subject, leave, progress, true, nil)
@@ -95,8 +119,7 @@ func (s *Space) decide(ctx context.Context, subject *Subject, leave int, progres
 			subject.last = t
 		}
 	}
-	maps.Copy(seen, last.seen)
-	maps.Copy(paths, last.paths)
+	f.add(last.findings)
 	t := *last.table
 	t.Space = s
 	return &t, nil
@@ -110,7 +133,7 @@ func (s *Space) settle(ctx context.Context, subject *Subject, leave int, progres
 	}
 	x := &explorer{
 		space: s, subject: subject, sights: sights, table: &Table{Space: s, ID: subject.ID, cells: cells},
-		ids: map[string]uint16{}, seen: map[engine.Sight]bool{}, paths: map[string]bool{}, class: map[engine.BlastRadius][]int{},
+		ids: map[string]uint16{}, found: newFindings(), class: map[engine.BlastRadius][]int{},
 	}
 	for v := range slices.Max(s.sizes[:]) {
 		x.all = append(x.all, v)
@@ -157,7 +180,8 @@ func (s *Space) settle(ctx context.Context, subject *Subject, leave int, progres
 		progress(s.size, s.size)
 	}
 	x.table.Evaluations = int(x.evaluations.Load())
-	return &settled{x.table, x.seen, x.paths}, nil
+	x.table.byName = x.found.reads[engine.PartActionType]
+	return &settled{x.table, x.found}, nil
 }
 
 // explorer walks the tree of what an evaluation reads next.
@@ -172,8 +196,7 @@ type explorer struct {
 
 	mu    sync.Mutex
 	ids   map[string]uint16
-	seen  map[engine.Sight]bool
-	paths map[string]bool // that are read and not in the input
+	found *findings
 
 	all []int // 0, 1, 2, …
 
@@ -253,16 +276,17 @@ func (e *explorer) evaluate(ctx context.Context, x Situation, f fixed) (Outcome,
 }
 
 func (e *explorer) note(t engine.Trace) {
-	if len(t.Sights)+len(t.Unknown) == 0 {
-		return
-	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for _, s := range t.Sights {
-		e.seen[s] = true
+	for s, sides := range t.Sights {
+		e.found.seen[s] |= sides
 	}
 	for _, path := range t.Unknown {
-		e.paths[path] = true
+		e.found.paths[path] = true
+	}
+	maps.Copy(e.found.held, t.Held)
+	for _, p := range t.Reads {
+		e.found.reads[p] = true
 	}
 }
 

@@ -230,7 +230,7 @@ func (g *grid) placer(s *Space) func(x *Situation) int {
 
 func (t *transitions) change(g *grid, b box, code int32) Change {
 	s := t.old.Space
-	c := Change{Before: t.names[code][0], After: t.names[code][1]}
+	c := Change{Before: clean(t.names[code][0]), After: clean(t.names[code][1])}
 	var example Situation
 	g.each(b, func(i int) bool {
 		if g.count[i] > 0 {
@@ -279,7 +279,7 @@ func (g *grid) say(s *Space, b box) string {
 	}
 	words = append(words, sayForce("with a ", " and a ", with)...)
 	words = append(words, sayForce("without a ", " or ", without)...)
-	return words[0] + " " + strings.Join(words[1:], ", ")
+	return clean(words[0] + " " + strings.Join(words[1:], ", "))
 }
 
 // sayForce names what is, or is not, in force.

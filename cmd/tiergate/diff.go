@@ -72,7 +72,7 @@ func diff(cmd *cobra.Command, oldName, newName string, f *diffFlags) error {
 	if err != nil {
 		return reviewError(err)
 	}
-	open, stale := d.Unacknowledged(ack)
+	open, lines, stale := d.Unacknowledged(ack)
 	if f.write != "" {
 		if err := writeFile(f.write, d.Acknowledge); err != nil {
 			return err
@@ -91,8 +91,11 @@ func diff(cmd *cobra.Command, oldName, newName string, f *diffFlags) error {
 	if stale != "" {
 		fmt.Fprintf(cmd.ErrOrStderr(), "tiergate: %s is stale: %s\n", f.acknowledge, stale)
 	}
-	if len(open) > 0 {
+	switch {
+	case len(open) > 0:
 		return fmt.Errorf("%d of %d changes widen autonomy and are not acknowledged: narrow them, or list exactly these in a file for --acknowledge (--write-acknowledgement writes it)", len(open), len(d.Changes))
+	case lines > 0:
+		return fmt.Errorf("%d things are not covered, so that it is not known what they change, and nobody acknowledged them: list exactly these in a file for --acknowledge (--write-acknowledgement writes it)", lines)
 	}
 	return nil
 }
