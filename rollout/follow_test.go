@@ -123,9 +123,14 @@ func TestATamperedBundle(t *testing.T) {
 	}
 	_, err := b.Activate(t.Context(), hash, petra)
 	refused(t, err, rollout.Refused, "it was changed")
-	a.activate(hash) // has it in memory since the upload
-	if e, err := b.decide(); e != nil || !errors.Is(err, engine.ErrStalePolicy) {
-		t.Errorf("decided by a tampered bundle: %+v %v", e, err)
+	// The gate that has it in memory since the upload refuses, too: the others
+	// could not follow, and it could not start again.
+	_, err = a.Activate(t.Context(), hash, petra)
+	refused(t, err, rollout.Refused, "it was changed")
+	for _, r := range []*replica{a, b} {
+		if e, err := r.decide(); err != nil || e.Policy.BundleHash == hash {
+			t.Errorf("after the refusal: %+v %v", e, err)
+		}
 	}
 }
 

@@ -56,6 +56,17 @@ func (r *Rollout) read(ctx context.Context, hash string) (*bundles.Bundle, error
 	return b, err
 }
 
+// checkKept returns nil when the database's copy of a bundle is what it should
+// be.
+func (r *Rollout) checkKept(ctx context.Context, hash string) error {
+	archives, err := r.store.BundleArchives(ctx, hash)
+	if err != nil {
+		return err
+	}
+	_, _, err = readArchives(hash, archives, r.verifierOf(hash))
+	return err
+}
+
 // verifierOf is what must accept a kept copy of the bundle; nil: its hash is
 // enough.
 func (r *Rollout) verifierOf(hash string) *bundles.Verifier {

@@ -159,6 +159,11 @@ func (r *Rollout) prepare(ctx context.Context, kind, hash string) error {
 		return nil
 	}
 	_, b, err := r.load(ctx, hash)
+	if err == nil {
+		// What is in memory here is not what the other gates, and this one after
+		// a restart, will have: that is the kept copy.
+		err = r.checkKept(ctx, hash)
+	}
 	if err != nil {
 		if errors.Is(err, engine.ErrUnavailable) || ctx.Err() != nil {
 			return err

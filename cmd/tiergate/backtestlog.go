@@ -83,7 +83,7 @@ func (l *logFile) pages(bar *progress) review.LogPages {
 		page := make([]engine.LoggedDecision, 0, logPage)
 		size := 0
 		for len(page) < logPage && size < logPageBytes && ctx.Err() == nil {
-			line, tooLong, err := l.line()
+			line, tooLong, err := l.line(ctx)
 			if errors.Is(err, io.EOF) {
 				break
 			}
@@ -100,12 +100,21 @@ func (l *logFile) pages(bar *progress) review.LogPages {
 	}
 }
 
+// noLogBytes is how long a line may be and the file still a log.
+const noLogBytes = 1 << 30
+
 // line reads the next line; of one that is too long, nothing is kept.
-func (l *logFile) line() (line []byte, tooLong bool, err error) {
-	for {
+func (l *logFile) line(ctx context.Context) (line []byte, tooLong bool, err error) {
+	for n := 0; ; {
+		if err := ctx.Err(); err != nil {
+			return nil, false, err
+		}
 		part, err := l.lines.ReadSlice('\n')
 		if len(part) == 0 && err != nil && line == nil && !tooLong {
 			return nil, false, err
+		}
+		if n += len(part); n > noLogBytes {
+			return nil, false, fmt.Errorf("line %d is longer than %d MiB: this is no log of one entry a line", l.number+1, noLogBytes>>20)
 		}
 		if tooLong = tooLong || len(line)+len(part) > maxLineBytes; tooLong {
 			line = nil
