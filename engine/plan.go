@@ -164,6 +164,11 @@ func (c *planner) function(fn *function, blocks []*ir.Block) error {
 // statement that has one. A default, which stands in where nothing else holds,
 // has none.
 func (c *planner) place(b *ir.Block) string {
+	if len(b.Stmts) == 1 {
+		if _, begins := made(b.Stmts[0]); begins {
+			return "" // the empty set or object that the rule's bodies add to
+		}
+	}
 	for _, s := range b.Stmts {
 		switch s.(type) {
 		case *ir.IsUndefinedStmt, *ir.ReturnLocalStmt:

@@ -144,6 +144,8 @@ func (t *trace) compare(a, b *ast.Term) {
 		t.constant(pa, SightEqual, a, b, nil)
 	case fromB && !fromA:
 		t.constant(pb, SightEqual, b, a, nil)
+	case fromA && fromB:
+		t.together(pa, pb)
 	}
 }
 
@@ -318,6 +320,9 @@ func (t *trace) call(name string, operands []*ast.Term, result *ast.Term) {
 		t.constant(from[1], SightPattern, operands[1], operands[0], result)
 		return
 	}
+	if kind, ok := trimmed[name]; ok && from[0] >= 0 && from[1] < 0 {
+		t.constant(from[0], kind, operands[0], operands[1], result)
+	}
 	for _, p := range from {
 		switch {
 		case p < 0:
@@ -340,7 +345,9 @@ func (t *trace) held(name string, kind SightKind, operands []*ast.Term, from []P
 	oneWay := kind == SightPrefix || kind == SightSuffix || kind == SightContains
 	for i, p := range from {
 		switch {
-		case p < 0 || from[1-i] >= 0:
+		case p >= 0 && from[1-i] >= 0:
+			t.together(p, from[1-i])
+		case p < 0:
 		case i == 1 && oneWay:
 			t.sight(p, SightFunction, name, Equal|Below)
 		default:
@@ -348,6 +355,22 @@ func (t *trace) held(name string, kind SightKind, operands []*ast.Term, from []P
 		}
 	}
 }
+
+// together: two parts of the request were held against each other, so that no
+// constant says where they are cut.
+func (t *trace) together(a, b Part) {
+	for _, p := range []Part{a, b} {
+		if p == PartOverrides || p == PartWhitelist || p == PartActionType {
+			return
+		}
+	}
+	if a != b {
+		t.sight(a, SightFunction, "a comparison with "+b.String(), Equal|Below)
+	}
+}
+
+// trimmed are the transforms whose second operand cuts the values of the first.
+var trimmed = map[string]SightKind{"trim_prefix": SightPrefix, "trim_suffix": SightSuffix}
 
 // names reports whether the operands of a text name the action type, and hold
 // nothing else that is watched.

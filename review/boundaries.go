@@ -171,15 +171,17 @@ func examples(sight engine.Sight, have []string) []string {
 		return slices.ContainsFunc(have, func(v string) bool { return test(v, sight.Text) })
 	}
 	switch sight.Kind {
-	case engine.SightEqual, engine.SightOrder:
+	case engine.SightEqual:
 		return []string{sight.Text}
+	case engine.SightOrder:
+		return []string{sight.Text, sight.Text + "0"}
 	case engine.SightPrefix:
 		if !holds(strings.HasPrefix) {
-			return []string{sight.Text + "x"}
+			return []string{sight.Text + "x", sight.Text + constraintTarget}
 		}
 	case engine.SightSuffix:
 		if !holds(strings.HasSuffix) {
-			return []string{"x" + sight.Text}
+			return []string{"x" + sight.Text, constraintTarget + sight.Text}
 		}
 	case engine.SightContains:
 		if !holds(strings.Contains) {

@@ -24,6 +24,26 @@ func with(t *testing.T, condition string) *Subject {
 	return subject(t, b)
 }
 
+// Rules that hold nowhere are found in sets, too, and where two parts of the input
+// are held against each other.
+func TestASetThatIsNeverAddedTo(t *testing.T) {
+	files := shippedFiles(t)
+	text := strings.Replace(string(files["gate/gate.rego"].Data), "_in_force(override.mode, override)}", "_in_force(override.mode, override)} | {m | some m in _more}", 1)
+	text += "\n_more contains \"force_auto\" if {\n\tregex.match(`^host:prod-`, input.request.target)\n}\n"
+	files["gate/gate.rego"] = &fstest.MapFile{Data: []byte(text)}
+	b, err := bundles.LoadFS(files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tables, err := Explore(t.Context(), 0, nil, subject(t, b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if notes := strings.Join(tables[0].Space.NotCovered, "\n"); !strings.Contains(notes, "holds in no situation") {
+		t.Errorf("nobody says that the rule never held: %q", notes)
+	}
+}
+
 // A condition on anything that an input can show either changes decisions of the
 // space or is reported as what it does not cover. Nothing is passed over.
 func TestNoConditionIsSilent(t *testing.T) {
