@@ -21,8 +21,8 @@ const maxRounds = 8
 // decides all of it under each. It starts from the action tables and the
 // numbers that the compiled Rego compares, and cuts the space further at every
 // constant that an evaluation holds a part of the input against, until no more
-// are found. leave and progress are as for Space.Decide; progress begins anew
-// for every subject and round.
+// are found. It works on all cores but leave. progress, which may be nil, begins
+// anew for every subject and round.
 func Explore(ctx context.Context, leave int, progress Progress, subjects ...*Subject) ([]*Table, error) {
 	s := base(actionTypes(subjects))
 	cuts := newCuts()

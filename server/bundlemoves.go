@@ -54,22 +54,11 @@ func (s *server) moveBundle(c *gin.Context, move func(Rollout, context.Context, 
 	if err != nil {
 		return err
 	}
-	body, err := readBody(c, maxBody)
+	reason, err := readReason(c)
 	if err != nil {
 		return err
 	}
-	var b struct {
-		Reason string `json:"reason"`
-	}
-	if err := decodeStrict(body, &b); err != nil {
-		return err
-	}
-	var f faults
-	f.reason("reason", b.Reason, true)
-	if err := f.err(); err != nil {
-		return err
-	}
-	moved, err := move(p, c.Request.Context(), hash, engine.ChangeMeta{Actor: who(c).name, Reason: b.Reason})
+	moved, err := move(p, c.Request.Context(), hash, engine.ChangeMeta{Actor: who(c).name, Reason: reason})
 	if err != nil {
 		return noBundle(err)
 	}

@@ -208,26 +208,32 @@ func (s *server) setStopped(c *gin.Context, stopped bool) error {
 	if err := noQuery(c); err != nil {
 		return err
 	}
-	body, err := readBody(c, maxBody)
+	reason, err := readReason(c)
 	if err != nil {
 		return err
+	}
+	cfg, err := s.store.SetStopped(c.Request.Context(), who(c).tenant, stopped, engine.ChangeMeta{Actor: who(c).name, Reason: reason})
+	if err != nil {
+		return err
+	}
+	return s.answerConfig(c, cfg, true)
+}
+
+// readReason reads the body of a change that takes nothing but its reason.
+func readReason(c *gin.Context) (string, error) {
+	body, err := readBody(c, maxBody)
+	if err != nil {
+		return "", err
 	}
 	var b struct {
 		Reason string `json:"reason"`
 	}
 	if err := decodeStrict(body, &b); err != nil {
-		return err
+		return "", err
 	}
 	var f faults
 	f.reason("reason", b.Reason, true)
-	if err := f.err(); err != nil {
-		return err
-	}
-	cfg, err := s.store.SetStopped(c.Request.Context(), who(c).tenant, stopped, engine.ChangeMeta{Actor: who(c).name, Reason: b.Reason})
-	if err != nil {
-		return err
-	}
-	return s.answerConfig(c, cfg, true)
+	return b.Reason, f.err()
 }
 
 func (s *server) history(c *gin.Context) error {
