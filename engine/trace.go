@@ -147,12 +147,21 @@ func (t *Tracer) Policy() *Policy { return t.policy }
 // An evaluation that runs out of time is tried again, because what it says must
 // not depend on how busy the machine is: ErrTooSlow is for one that did so
 // maxSlow times in a row.
-func (t *Tracer) Decide(ctx context.Context, r *Request, f *Facts, now time.Time, sights bool) (v Verdict, _ Trace, err error) {
+func (t *Tracer) Decide(ctx context.Context, r *Request, f *Facts, now time.Time, sights bool) (Verdict, Trace, error) {
+	v, tr, err := t.decide(ctx, r, f, now, sights, nil, nil)
+	return v, tr.Trace, err
+}
+
+// guarded are the parts that the guards read.
+var guarded = []Part{PartTier, PartStopped}
+
+func (t *Tracer) decide(ctx context.Context, r *Request, f *Facts, now time.Time, sights bool, m *Memo, at *Place) (v Verdict, tr *trace, err error) {
 	_, doc := newInput(r, f, now, false)
-	var tr *trace
 	for try := 1; ; try++ {
 		var late bool
-		tr = newTrace(doc, t.actions, sights)
+		if tr = newTrace(doc, t.actions, sights); m != nil {
+			tr.memo, tr.at, tr.active, tr.rules = m, at, &recording{}, map[*memo][]observed{}
+		}
 		if v, late, err = t.once(ctx, doc, tr); !late {
 			break
 		}
@@ -164,10 +173,10 @@ func (t *Tracer) Decide(ctx context.Context, r *Request, f *Facts, now time.Time
 	if err != nil {
 		err = fmt.Errorf("%w: %w", ErrPolicy, err)
 	}
-	for _, p := range []Part{PartTier, PartStopped} {
+	for _, p := range guarded {
 		tr.read(p)
 	}
-	return v, tr.Trace, err
+	return v, tr, err
 }
 
 const maxSlow = 5

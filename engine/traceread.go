@@ -14,6 +14,11 @@ type trace struct {
 	actions *ast.Term          // the action table
 	origin  map[*ast.Term]Part // values and what was made of them → the part they come from; nil: no sights
 	seen    [Parts]bool
+
+	memo   *Memo                // nil: nothing is remembered; then all of these are
+	at     *Place               // of this evaluation
+	active *recording           // of the function that runs
+	rules  map[*memo][]observed // what rules looked at whose value is known in this evaluation
 }
 
 // known is a term that the trace keeps an eye on.
@@ -73,6 +78,30 @@ func (t *trace) what(term *ast.Term) known {
 }
 
 func (t *trace) read(p Part) {
+	if t.active != nil {
+		t.active.read(p)
+	}
+	t.tell(p)
+}
+
+// note tells of parts that were read when something was computed before.
+func (t *trace) note(parts []Part) {
+	for _, p := range parts {
+		t.tell(p)
+	}
+}
+
+// class: something depends on the action type, if only on its radius.
+func (t *trace) class() {
+	if t.active != nil {
+		t.active.read(partClass)
+	}
+}
+
+func (t *trace) tell(p Part) {
+	if p == partClass {
+		return
+	}
 	if !t.seen[p] {
 		t.seen[p] = true
 		t.Reads = append(t.Reads, p)
@@ -171,6 +200,7 @@ func (t *trace) member(path, name string, value *ast.Term) {
 		t.unknown(full)
 		return
 	case p == PartActionType:
+		t.class()
 		t.watch(value, typeName, "")
 	default:
 		t.read(p)

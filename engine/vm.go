@@ -94,9 +94,17 @@ func (m *vm) giveBack() {
 // call runs a function and returns its value, nil when undefined. caller and
 // args are nil for the entrypoint.
 func (m *vm) call(fn *function, caller *frame, args []func(*frame) *ast.Term) *ast.Term {
+	if m.trace != nil && m.trace.memo != nil {
+		return m.remembered(fn, caller, args)
+	}
 	if fn.memo && m.memo[fn.index].known {
 		return m.memo[fn.index].value
 	}
+	return m.run(fn, caller, args)
+}
+
+// run is call for a function whose value is not known.
+func (m *vm) run(fn *function, caller *frame, args []func(*frame) *ast.Term) *ast.Term {
 	if m.depth == maxCallDepth {
 		m.fail(errors.New("rules call each other too deeply"))
 		return nil

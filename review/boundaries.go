@@ -23,8 +23,16 @@ const maxRounds = 8
 // constant that an evaluation holds a part of the input against, until no more
 // are found. It works on all cores but leave. progress, which may be nil, begins
 // anew for every subject and round.
+//
+// Action types of one radius, in each of the bundles, are one for as long as no
+// evaluation tells them apart.
 func Explore(ctx context.Context, leave int, progress Progress, subjects ...*Subject) ([]*Table, error) {
-	s := base(actionTypes(subjects))
+	return explore(ctx, leave, progress, false, subjects...)
+}
+
+// explore is Explore, with action types apart from the start if so wanted.
+func explore(ctx context.Context, leave int, progress Progress, apart bool, subjects ...*Subject) ([]*Table, error) {
+	s := base(actionGroups(subjects, apart))
 	cuts := newCuts()
 	for _, sub := range subjects {
 		for _, n := range sub.policy.ComparedNumbers() {
@@ -51,7 +59,12 @@ func Explore(ctx context.Context, leave int, progress Progress, subjects ...*Sub
 				rules[place] = true
 			}
 		}
-		if cuts.add(s, found) {
+		more := cuts.add(s, found)
+		if found.reads[engine.PartActionType] && !s.apart() {
+			s.setApart()
+			more = true
+		}
+		if more {
 			continue
 		}
 		s.report(found, rules)
@@ -60,23 +73,51 @@ func Explore(ctx context.Context, leave int, progress Progress, subjects ...*Sub
 	return nil, fmt.Errorf("new boundaries were found in each of %d rounds: the policy computes what it compares with, so its space cannot be listed", maxRounds)
 }
 
-// actionTypes lists every action type of the subjects by radius, and one that
-// none of them knows.
-func actionTypes(subjects []*Subject) (list []string) {
-	radius := map[string]engine.BlastRadius{}
-	for _, s := range subjects {
+// actionGroups lists every action type of the subjects by radius, and last one
+// that none of them knows. Types to which each of the subjects gives the same
+// radius are one group, unless they are to be apart.
+func actionGroups(subjects []*Subject, apart bool) (groups [][]string) {
+	radii := map[string][]engine.BlastRadius{} // by subject, the last one first
+	for i, s := range slices.Backward(subjects) {
 		for _, a := range s.policy.Actions() {
-			radius[a.ActionType] = a.BlastRadius
+			if radii[a.ActionType] == nil {
+				radii[a.ActionType] = make([]engine.BlastRadius, len(subjects))
+			}
+			radii[a.ActionType][len(subjects)-1-i] = a.BlastRadius
 		}
 	}
-	list = slices.SortedFunc(maps.Keys(radius), func(a, b string) int {
-		return cmp.Or(cmp.Compare(radius[a], radius[b]), cmp.Compare(a, b))
+	types := slices.SortedFunc(maps.Keys(radii), func(a, b string) int {
+		return cmp.Or(slices.Compare(radii[a], radii[b]), cmp.Compare(a, b))
 	})
+	for i, name := range types {
+		if i > 0 && !apart && slices.Equal(radii[name], radii[types[i-1]]) {
+			groups[len(groups)-1] = append(groups[len(groups)-1], name)
+		} else {
+			groups = append(groups, []string{name})
+		}
+	}
 	unknown := "unknown_action"
-	for radius[unknown] != 0 {
+	for radii[unknown] != nil {
 		unknown += "_"
 	}
-	return append(list, unknown)
+	return append(groups, []string{unknown})
+}
+
+// apart reports whether every action type stands for itself alone.
+func (s *Space) apart() bool { return len(s.ActionTypes) == s.known() }
+
+// setApart makes every action type stand for itself alone.
+func (s *Space) setApart() {
+	var groups [][]string
+	for i, members := range s.members {
+		if i == s.unknown {
+			s.unknown = len(groups)
+		}
+		for _, name := range members {
+			groups = append(groups, []string{name})
+		}
+	}
+	s.members, s.ActionTypes = groups, slices.Concat(groups...)
 }
 
 // cuts are the values that the bundles' own constants add to the space.
@@ -102,26 +143,37 @@ func (c *cuts) number(text string) bool {
 func (c *cuts) apply(s *Space) {
 	s.setNumbers(c.numbers)
 	for p, list := range c.values {
-		into := s.values(p)
+		have := s.values(p)
 		for _, v := range list {
-			if !slices.Contains(*into, v) {
-				*into = append(*into, v)
+			if slices.Contains(have, v) {
+				continue
+			}
+			switch p {
+			case engine.PartActionType:
+				s.ActionTypes = append(s.ActionTypes, v)
+				s.members = append(s.members, []string{v})
+			case engine.PartTarget:
+				s.Targets = append(s.Targets, v)
+			case engine.PartActor:
+				s.Actors = append(s.Actors, v)
+			case engine.PartTenantID:
+				s.Tenants = append(s.Tenants, v)
 			}
 		}
 	}
 }
 
-// values is the part's list of texts; nil where the space lists none.
-func (s *Space) values(p engine.Part) *[]string {
+// values are the part's texts; nil where the space lists none.
+func (s *Space) values(p engine.Part) []string {
 	switch p {
 	case engine.PartActionType:
-		return &s.ActionTypes
+		return slices.Concat(s.members...)
 	case engine.PartTarget:
-		return &s.Targets
+		return s.Targets
 	case engine.PartActor:
-		return &s.Actors
+		return s.Actors
 	case engine.PartTenantID:
-		return &s.Tenants
+		return s.Tenants
 	}
 	return nil
 }
@@ -130,7 +182,7 @@ func (s *Space) values(p engine.Part) *[]string {
 // part is read at all, the space has two values of it.
 func (c *cuts) add(s *Space, f *findings) (more bool) {
 	for p, another := range map[engine.Part]string{engine.PartActor: "user:anna", engine.PartTenantID: "another"} {
-		if have := s.values(p); f.reads[p] && len(*have) < 2 && !slices.Contains(c.values[p], another) {
+		if have := s.values(p); f.reads[p] && len(have) < 2 && !slices.Contains(c.values[p], another) {
 			c.values[p] = append(c.values[p], another)
 			more = true
 		}
@@ -144,8 +196,8 @@ func (c *cuts) add(s *Space, f *findings) (more bool) {
 		if have == nil {
 			continue
 		}
-		for _, v := range examples(sight, *have) {
-			if !slices.Contains(*have, v) && !slices.Contains(c.values[sight.Part], v) && usable(sight.Part, v) {
+		for _, v := range examples(sight, have) {
+			if !slices.Contains(have, v) && !slices.Contains(c.values[sight.Part], v) && usable(sight.Part, v) {
 				c.values[sight.Part] = append(c.values[sight.Part], v)
 				more = true
 			}

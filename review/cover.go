@@ -39,7 +39,7 @@ type grid struct {
 	dims    []dimension
 	strides []int
 	cells   []int32 // codes
-	count   []int32 // situations that changed
+	count   []int   // situations that changed
 	example []int32 // the plainest of them
 }
 
@@ -50,7 +50,7 @@ func newGrid(dims []dimension) *grid {
 		g.strides[d] = n
 		n *= len(dims[d].classes)
 	}
-	g.cells, g.count, g.example = make([]int32, n), make([]int32, n), make([]int32, n)
+	g.cells, g.count, g.example = make([]int32, n), make([]int, n), make([]int32, n)
 	return g
 }
 

@@ -102,7 +102,7 @@ func compare(ctx context.Context, tables []*Table, older, newer *Subject, names 
 	d = &Comparison{
 		Old:        BundleName{names[0], older.ID.Revision, older.ID.BundleHash},
 		New:        BundleName{names[1], newer.ID.Revision, newer.ID.BundleHash},
-		Situations: s.size, Changes: []Change{}, OtherRule: []Change{},
+		Situations: s.Size(), Changes: []Change{}, OtherRule: []Change{},
 		NotCovered: append([]string{}, s.NotCovered...), ByExample: append([]string{}, s.ByExample...),
 		Tables: tableChanges(older.Data, newer.Data),
 	}

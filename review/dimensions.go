@@ -74,18 +74,18 @@ func labels(states []State) (list []string) {
 // sayActions names a set of action types, by radius where it is whole radii.
 func sayActions(s *Space, radii []engine.BlastRadius, v []int) string {
 	var groups, names []string
-	unknown := len(s.ActionTypes) - 1
 	for r := engine.Minimal; r <= engine.Critical; r++ {
 		var of, in []string
 		for i, radius := range radii {
-			if radius != r || i == unknown {
+			if radius != r || i >= s.unknown {
 				continue
 			}
-			of = append(of, s.ActionTypes[i])
+			of = append(of, s.members[i]...)
 			if slices.Contains(v, i) {
-				in = append(in, s.ActionTypes[i])
+				in = append(in, s.members[i]...)
 			}
 		}
+		slices.Sort(in)
 		if len(of) > 1 && len(of) == len(in) {
 			groups = append(groups, r.String())
 		} else {
@@ -97,8 +97,22 @@ func sayActions(s *Space, radii []engine.BlastRadius, v []int) string {
 		list = append(list, "all "+strings.Join(groups, ", ")+" action types")
 	}
 	list = append(list, names...)
-	if slices.Contains(v, unknown) {
+	// Behind the unknown one are types that a bundle names and no table knows.
+	var in, out []string
+	for i := s.unknown + 1; i < len(s.ActionTypes); i++ {
+		if slices.Contains(v, i) {
+			in = append(in, s.ActionTypes[i])
+		} else {
+			out = append(out, s.ActionTypes[i])
+		}
+	}
+	switch {
+	case !slices.Contains(v, s.unknown):
+		list = append(list, in...)
+	case len(out) == 0:
 		list = append(list, "unknown action types")
+	default:
+		list = append(list, "unknown action types other than "+strings.Join(out, " or "))
 	}
 	return and(list)
 }

@@ -50,7 +50,7 @@ type MatrixRow struct {
 // columns show only what changes a decision somewhere, and tiers at which a
 // column would be the same share one.
 func Matrix(ctx context.Context, subject *Subject) (*DecisionMatrix, error) {
-	s := base(actionTypes([]*Subject{subject}))
+	s := base(actionGroups([]*Subject{subject}, true))
 	if err := s.complete(); err != nil {
 		return nil, err
 	}
@@ -75,7 +75,7 @@ func Matrix(ctx context.Context, subject *Subject) (*DecisionMatrix, error) {
 	}
 	for i, name := range s.ActionTypes {
 		m.Rows[i] = MatrixRow{ActionType: name, BlastRadius: radii[name]}
-		if i == len(s.ActionTypes)-1 {
+		if i == s.unknown {
 			m.Rows[i] = MatrixRow{ActionType: "(any other)", BlastRadius: engine.Critical.String()}
 		}
 	}

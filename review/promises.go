@@ -109,8 +109,9 @@ type checker struct {
 	kinds  []engine.Decision    // by outcome
 	widths []int8               // by outcome; see width
 	radii  []engine.BlastRadius // by action type
-	// weights are, by action type, for how many it stands: where nothing tells
-	// the types of one radius apart, the first of each stands for all.
+	// weights are, by action type, for how many it stands. Those with none need
+	// no look: where nothing tells the types of one radius apart, the first of
+	// each stands for all.
 	weights []int
 
 	overridesLeft, whitelistLeft []int // see Space.reduced
@@ -134,7 +135,7 @@ func newChecker(t *Table, actions []engine.Action) *checker {
 			first = k
 			class[of] = k
 		}
-		c.weights[first]++
+		c.weights[first] += len(t.Space.members[k])
 		c.radii = append(c.radii, radius)
 	}
 	c.overridesLeft, c.whitelistLeft = t.Space.reduced()

@@ -3,6 +3,7 @@ package review
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"runtime"
@@ -69,7 +70,22 @@ func Prove(ctx context.Context, subject *Subject, o ProveOptions) (*Proof, error
 		}
 		return func(done, total int) { o.Progress(stage, done, total) }
 	}
-	tables, err := Explore(ctx, o.LeaveCores, progress("deciding every situation"), subject)
+	proof, err := prove(ctx, subject, o, progress, false)
+	if errors.Is(err, errByName) {
+		proof, err = prove(ctx, subject, o, progress, true)
+	}
+	if err != nil {
+		return nil, err
+	}
+	proof.Seconds = time.Since(started).Seconds()
+	return proof, nil
+}
+
+// errByName: with another radius, an evaluation tells action types apart.
+var errByName = errors.New("action types have to be apart")
+
+func prove(ctx context.Context, subject *Subject, o ProveOptions, progress func(string) Progress, apart bool) (*Proof, error) {
+	tables, err := explore(ctx, o.LeaveCores, progress("deciding every situation"), apart, subject)
 	if err != nil {
 		return nil, err
 	}
@@ -77,12 +93,13 @@ func Prove(ctx context.Context, subject *Subject, o ProveOptions) (*Proof, error
 	c := newChecker(table, subject.policy.Actions())
 	proof := &Proof{
 		BundleHash: subject.ID.BundleHash, Revision: subject.ID.Revision, EngineVersion: o.EngineVersion,
-		Situations: table.Space.size, Evaluations: table.Evaluations, Space: map[string]int{},
+		Situations: table.Space.Size(), Evaluations: table.Evaluations, Space: map[string]int{},
 		NotCovered: slices.Clip(append([]string{}, table.Space.NotCovered...)), ByExample: append([]string{}, table.Space.ByExample...),
 	}
 	for p, n := range table.Space.sizes {
 		proof.Space[engine.Part(p).String()] = n
 	}
+	proof.Space[engine.PartActionType.String()] = table.Space.known()
 	if proof.Promises, err = c.checkAll(ctx, o.LeaveCores, progress("checking the promises")); err != nil {
 		return nil, err
 	}
@@ -93,7 +110,6 @@ func Prove(ctx context.Context, subject *Subject, o ProveOptions) (*Proof, error
 	proof.Evaluations += evaluations
 	proof.Promises = append(proof.Promises, radius, checkBuiltins(subject.policy))
 	proof.Holds = !slices.ContainsFunc(proof.Promises, func(p Checked) bool { return !p.Holds })
-	proof.Seconds = time.Since(started).Seconds()
 	return proof, nil
 }
 
@@ -220,6 +236,9 @@ func (c *checker) checkRadius(ctx context.Context, subject *Subject, leave int, 
 		if err != nil {
 			return out, 0, err
 		}
+		if settled.table.byName && !c.space.apart() {
+			return out, 0, errByName
+		}
 		evaluations += settled.table.Evaluations
 		found, err := c.widened(ctx, settled.table, widths, leave, before != nil)
 		if err != nil {
@@ -251,8 +270,9 @@ func (c *checker) widened(ctx context.Context, t *Table, widths []int8, leave in
 		of[i] = int8(width(o.Decision))
 	}
 	var mu sync.Mutex
-	err = c.space.scan(ctx, leave, nil, func(_ Situation, first, n int) {
+	err = c.space.scan(ctx, leave, nil, func(x Situation, first, n int) {
 		part := score{}
+		members := len(c.space.members[x[engine.PartActionType]])
 		if compare {
 			part.applies = n
 		}
@@ -266,6 +286,8 @@ func (c *checker) widened(ctx context.Context, t *Table, widths []int8, leave in
 			}
 			widths[i] = w
 		}
+		part.applies *= members
+		part.broken *= members
 		mu.Lock()
 		defer mu.Unlock()
 		total.add(part, c.space)

@@ -26,7 +26,10 @@ type Situation [engine.Parts]int
 
 // Space is every situation that one or two bundles can tell apart. Explore makes it.
 type Space struct {
-	ActionTypes []string // those of the action table by radius, then unknown ones
+	// ActionTypes are those of the action tables by radius, then unknown ones.
+	// Until an evaluation tells types of one radius apart, the first of them
+	// stands for all: see Members.
+	ActionTypes []string
 	Targets     []string
 	Confidences []*float64 // the first is nil: no confidence
 	Actors      []string
@@ -41,9 +44,15 @@ type Space struct {
 	// whose boundaries cannot be read; the space holds the listed values only.
 	ByExample []string
 
+	// members are, by action type, the types that it stands for, itself first.
+	members [][]string
+	unknown int // the action type that stands for all that no table knows
+
 	sizes   [engine.Parts]int
 	strides [engine.Parts]int
 	size    int
+
+	entries [][]*engine.WhitelistEntry // by whitelist × action type
 
 	// What the model says is in force, by overrides × target × confidence and
 	// by whitelist × target × confidence.
@@ -66,16 +75,20 @@ type State struct {
 
 const tiers = engine.MaxTier + 1
 
-// base makes the space of the given action types before any boundary is read
-// from a bundle.
-func base(actionTypes []string) *Space {
+// base makes the space of the given groups of action types, of which the last
+// is the unknown one, before any boundary is read from a bundle.
+func base(groups [][]string) *Space {
 	s := &Space{
-		ActionTypes: actionTypes,
-		Targets:     slices.Clone(baseTargets),
-		Actors:      []string{"system"},
-		Tenants:     []string{"acme"},
-		Overrides:   overrideStates(),
-		Whitelists:  whitelistStates(),
+		members:    groups,
+		unknown:    len(groups) - 1,
+		Targets:    slices.Clone(baseTargets),
+		Actors:     []string{"system"},
+		Tenants:    []string{"acme"},
+		Overrides:  overrideStates(),
+		Whitelists: whitelistStates(),
+	}
+	for _, g := range groups {
+		s.ActionTypes = append(s.ActionTypes, g[0])
 	}
 	s.setNumbers([]float64{0, constraintConfidence, 1})
 	return s
@@ -133,20 +146,38 @@ func (s *Space) complete() error {
 				ErrTooLarge, len(s.ActionTypes), len(s.Targets), len(s.Confidences), len(s.Actors), len(s.Tenants), MaxSituations)
 		}
 	}
+	s.entries = nil
+	for _, state := range s.Whitelists {
+		for i := range s.ActionTypes {
+			var list []*engine.WhitelistEntry
+			for _, e := range state.entries {
+				list = append(list, e.make(s.entryType(e, i)))
+			}
+			s.entries = append(s.entries, list)
+		}
+	}
 	s.judge()
 	return nil
 }
 
 // same reports whether two spaces list the same values in the same order.
 func (s *Space) same(t *Space) bool {
-	return slices.Equal(s.ActionTypes, t.ActionTypes) && slices.Equal(s.Targets, t.Targets) && slices.Equal(s.Actors, t.Actors) &&
+	return slices.EqualFunc(s.members, t.members, slices.Equal[[]string]) && slices.Equal(s.Targets, t.Targets) && slices.Equal(s.Actors, t.Actors) &&
 		slices.Equal(s.Tenants, t.Tenants) && slices.EqualFunc(s.Confidences, t.Confidences, func(a, b *float64) bool {
 		return a == b || a != nil && b != nil && *a == *b
 	})
 }
 
-// Size is how many situations there are.
-func (s *Space) Size() int { return s.size }
+// Size is how many situations there are, of all action types.
+func (s *Space) Size() int { return s.known() * s.strides[engine.PartActionType] }
+
+// known is how many action types there are.
+func (s *Space) known() (n int) {
+	for _, m := range s.members {
+		n += len(m)
+	}
+	return n
+}
 
 // index is the situation's place in a Table.
 func (s *Space) index(x Situation) (i int) {
@@ -176,11 +207,25 @@ func (s *Space) facts(x Situation) (*engine.Request, *engine.Facts) {
 		TenantID: tenant, MaturityTier: x[engine.PartTier], Stopped: x[engine.PartStopped] == 1,
 		Overrides: s.Overrides[x[engine.PartOverrides]].overrides,
 	}
-	other := s.ActionTypes[(x[engine.PartActionType]+1)%len(s.ActionTypes)]
-	for _, e := range s.Whitelists[x[engine.PartWhitelist]].entries {
-		f.Whitelist = append(f.Whitelist, e.make(actionType, other))
-	}
+	f.Whitelist = s.entries[x[engine.PartWhitelist]*len(s.ActionTypes)+x[engine.PartActionType]]
 	return r, f
+}
+
+// entryType is the action type of a whitelist entry when action type i is asked
+// about: the same, another of the same radius if there is one, or one of
+// another radius.
+func (s *Space) entryType(e entry, i int) string {
+	switch {
+	case e.of == ofAnother && len(s.members[i]) > 1:
+		return s.members[i][1]
+	case e.of == ofAnother:
+		return s.ActionTypes[(i+1)%len(s.ActionTypes)]
+	case e.of == ofUnknown && i != s.unknown:
+		return s.ActionTypes[s.unknown]
+	case e.of == ofUnknown:
+		return s.ActionTypes[0]
+	}
+	return s.ActionTypes[i]
 }
 
 // Input is the input document of a situation, as `tiergate eval` takes it.

@@ -197,13 +197,16 @@ func key(parts []string) string { return strings.Join(parts, "\x00") }
 type entry struct {
 	id, constraints string
 	expiresAt       time.Time
-	other           bool // it is for another action type
+	of              string // which action type: ofAnother, ofUnknown, or the one asked about
 }
 
-func (e entry) make(actionType, other string) *engine.WhitelistEntry {
-	if e.other {
-		actionType = other
-	}
+// The action types of entries that are not for the one asked about.
+const (
+	ofAnother = "of another action type"
+	ofUnknown = "of an unknown action type"
+)
+
+func (e entry) make(actionType string) *engine.WhitelistEntry {
 	return engine.NewWhitelistEntry(engine.WhitelistEntry{
 		ID: e.id, ActionType: actionType, Constraints: []byte(e.constraints), ExpiresAt: e.expiresAt,
 	})
@@ -216,7 +219,10 @@ func whitelistStates() []State {
 		var s State
 		for i, w := range list {
 			constraints, rest := w[0], w[1]
-			e := entry{id: fmt.Sprintf("w%d", i+1), constraints: terms[constraints], expiresAt: Now.Add(24 * time.Hour), other: rest == "of another action type"}
+			e := entry{id: fmt.Sprintf("w%d", i+1), constraints: terms[constraints], expiresAt: Now.Add(24 * time.Hour)}
+			if rest == ofAnother || rest == ofUnknown {
+				e.of = rest
+			}
 			if d, ok := expiries[rest]; ok {
 				e.expiresAt = Now.Add(d)
 			}
@@ -226,7 +232,7 @@ func whitelistStates() []State {
 		s.Label = strings.Join(s.parts, " + ")
 		states = append(states, s)
 	}
-	for _, rest := range []string{"", later, atEnd, expired, "of another action type"} {
+	for _, rest := range []string{"", later, atEnd, expired, ofAnother, ofUnknown} {
 		add([2]string{"on target", rest})
 	}
 	for _, constraints := range []string{"on target_prefix", "on target_prefixes", "on target_cidr", "on target_cidr of IPv6", "on target_cidr of one address", "on 65 targets", "with a network of three parts", "on target_prefix and min_confidence",

@@ -140,14 +140,17 @@ func (s *Space) settle(ctx context.Context, subject *Subject, leave int, progres
 	}
 	for i, name := range s.ActionTypes {
 		r := subject.radius(name)
+		x.radii = append(x.radii, r)
 		x.class[r] = append(x.class[r], i)
 	}
 	tasks := make(chan Situation)
 	group, ctx := errgroup.WithContext(ctx)
 	for range max(1, runtime.GOMAXPROCS(0)-leave) {
 		group.Go(func() error {
+			w := &walker{explorer: x, memo: subject.tracer.NewMemo(), found: newFindings(), ids: map[*engine.Decided]uint16{}}
+			defer w.done()
 			for task := range tasks {
-				if err := x.walk(ctx, task, fixed{engine.PartTier: true}); err != nil {
+				if err := w.walk(ctx, task, fixed{engine.PartTier: true}); err != nil {
 					return err
 				}
 			}
@@ -193,6 +196,7 @@ type explorer struct {
 	// class are the action types of each radius, zero for unknown ones. Within
 	// one, an evaluation need not read which action type it is about.
 	class map[engine.BlastRadius][]int
+	radii []engine.BlastRadius // by action type
 
 	mu    sync.Mutex
 	ids   map[string]uint16
@@ -203,6 +207,14 @@ type explorer struct {
 	settled, evaluations atomic.Int64
 }
 
+// walker is one of those who explore at the same time.
+type walker struct {
+	*explorer
+	memo  *engine.Memo
+	found *findings
+	ids   map[*engine.Decided]uint16
+}
+
 // fixed says which parts of a situation are chosen.
 type fixed [engine.Parts]bool
 
@@ -210,7 +222,7 @@ type fixed [engine.Parts]bool
 // the action type only those of one radius.
 func (e *explorer) values(p engine.Part, x Situation) []int {
 	if p == engine.PartActionType {
-		return e.class[e.subject.radius(e.space.ActionTypes[x[p]])]
+		return e.class[e.radii[x[p]]]
 	}
 	return e.all[:e.space.sizes[p]]
 }
@@ -218,21 +230,17 @@ func (e *explorer) values(p engine.Part, x Situation) []int {
 // walk settles every situation that agrees with x in the fixed parts, and has an
 // action type of the same radius: one evaluation settles those that also agree in
 // what it read; then each part that it read takes its other values in turn.
-func (e *explorer) walk(ctx context.Context, x Situation, f fixed) error {
+func (e *walker) walk(ctx context.Context, x Situation, f fixed) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	outcome, reads, err := e.evaluate(ctx, x, f)
+	id, reads, err := e.evaluate(ctx, x, f)
 	if err != nil {
 		return err
 	}
 	inner := f
 	for _, p := range reads {
 		inner[p] = true
-	}
-	id, err := e.id(outcome)
-	if err != nil {
-		return err
 	}
 	e.settle(x, inner, id)
 	for i := len(reads) - 1; i >= 0; i-- {
@@ -257,37 +265,42 @@ func (e *explorer) walk(ctx context.Context, x Situation, f fixed) error {
 	return nil
 }
 
-// evaluate decides x and returns which parts beside the fixed ones it read.
-// An error ends the exploration: a bundle that is too slow would not come to an
-// end.
-func (e *explorer) evaluate(ctx context.Context, x Situation, f fixed) (Outcome, []engine.Part, error) {
-	e.evaluations.Add(1)
-	r, facts := e.space.facts(x)
-	v, trace, err := e.subject.tracer.Decide(ctx, r, facts, Now, e.sights)
-	e.note(trace)
-	reads := slices.DeleteFunc(trace.Reads, func(p engine.Part) bool { return f[p] })
-	if errors.Is(err, engine.ErrTooSlow) {
-		return Outcome{}, nil, fmt.Errorf("%s: %w", e.space.Describe(x), err)
+// evaluate decides x and returns what came of it, and which parts beside the
+// fixed ones it read. An error ends the exploration: a bundle that is too slow
+// would not come to an end.
+func (e *walker) evaluate(ctx context.Context, x Situation, f fixed) (uint16, []engine.Part, error) {
+	at := engine.Place{Values: x, Class: int(e.radii[x[engine.PartActionType]])}
+	situation := func() (*engine.Request, *engine.Facts) { return e.space.facts(x) }
+	d, trace, ran := e.subject.tracer.DecideAt(ctx, e.memo, at, situation, Now, e.sights)
+	if ran {
+		e.evaluations.Add(1)
+		e.found.note(trace)
 	}
-	if err != nil {
-		return Outcome{Verdict: v, Err: err.Error()}, reads, nil
+	if errors.Is(d.Err, engine.ErrTooSlow) {
+		return 0, nil, fmt.Errorf("%s: %w", e.space.Describe(x), d.Err)
 	}
-	return Outcome{Verdict: v}, reads, nil
+	id, err := e.id(d)
+	return id, slices.DeleteFunc(trace.Reads, func(p engine.Part) bool { return f[p] }), err
 }
 
-func (e *explorer) note(t engine.Trace) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
+func (f *findings) note(t engine.Trace) {
 	for s, sides := range t.Sights {
-		e.found.seen[s] |= sides
+		f.seen[s] |= sides
 	}
 	for _, path := range t.Unknown {
-		e.found.paths[path] = true
+		f.paths[path] = true
 	}
-	maps.Copy(e.found.held, t.Held)
+	maps.Copy(f.held, t.Held)
 	for _, p := range t.Reads {
-		e.found.reads[p] = true
+		f.reads[p] = true
 	}
+}
+
+// done hands over what the walker found.
+func (e *walker) done() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.explorer.found.add(e.found)
 }
 
 // settle writes the outcome of every situation that agrees with x where f says.
@@ -339,19 +352,27 @@ func (e *explorer) settle(x Situation, f fixed, id uint16) {
 	e.settled.Add(int64(n))
 }
 
-// id interns an outcome.
-func (e *explorer) id(o Outcome) (uint16, error) {
+// id numbers an outcome; equal ones have one number.
+func (e *walker) id(d *engine.Decided) (uint16, error) {
+	if id, ok := e.ids[d]; ok {
+		return id, nil
+	}
+	o := Outcome{Verdict: d.Verdict}
+	if d.Err != nil {
+		o.Err = d.Err.Error()
+	}
 	k := fmt.Sprint(o.Decision, o.Rule, o.Rationale, o.BlastRadius, o.MaturityTier, o.TierLabel, o.OverridesApplied, o.Err)
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	id, ok := e.ids[k]
+	id, ok := e.explorer.ids[k]
 	if !ok && len(e.table.Outcomes) > math.MaxUint16 {
 		return 0, fmt.Errorf("%w: its decisions and rationales differ in more than %d ways", ErrTooLarge, math.MaxUint16)
 	}
 	if !ok {
 		id = uint16(len(e.table.Outcomes))
-		e.ids[k] = id
+		e.explorer.ids[k] = id
 		e.table.Outcomes = append(e.table.Outcomes, o)
 	}
+	e.ids[d] = id
 	return id, nil
 }

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+
+	"github.com/tiergate/tiergate/engine"
 )
 
 // TextChange is a rationale that reads differently where decision and rule are
@@ -24,16 +26,19 @@ type TextChange struct {
 func textChanges(ctx context.Context, older, newer *Table, a, b *Subject) ([]TextChange, error) {
 	type pair struct{ first, count int }
 	pairs := map[[2]uint16]pair{}
-	for i := 0; i < len(older.cells); { // neighbours are often the same
+	s := older.Space
+	for i := 0; i < s.size; { // neighbours are often the same
 		k, first := [2]uint16{older.cells[i], newer.cells[i]}, i
-		for i < len(older.cells) && older.cells[i] == k[0] && newer.cells[i] == k[1] {
+		action := i / s.strides[engine.PartActionType]
+		end := (action + 1) * s.strides[engine.PartActionType]
+		for i < end && older.cells[i] == k[0] && newer.cells[i] == k[1] {
 			i++
 		}
 		p, ok := pairs[k]
 		if !ok {
 			p.first = first
 		}
-		p.count += i - first
+		p.count += (i - first) * len(s.members[action])
 		pairs[k] = p
 	}
 	byRule := map[string]*TextChange{}

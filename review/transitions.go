@@ -58,7 +58,7 @@ func (t *transitions) tell(ctx context.Context, radii []engine.BlastRadius) (cha
 	}
 	g := plain.merge()
 	for _, n := range g.count {
-		total += int(n)
+		total += n
 	}
 	for code := int32(2); int(code) < len(t.names); code++ {
 		for _, b := range g.cover(code) {
@@ -157,7 +157,7 @@ func (t *transitions) view(ctx context.Context, dims []dimension) (*grid, bool, 
 	err := s.scan(ctx, 0, nil, func(x Situation, first, n int) {
 		// A block has one action type and tier, and so a part of the grid of
 		// its own: the first two dimensions of every view.
-		codeOf := t.coder()
+		codeOf, members := t.coder(), len(s.members[x[engine.PartActionType]])
 		for i := first; i < first+n; i++ {
 			k, code := place(&x), codeOf(i)
 			switch {
@@ -170,7 +170,7 @@ func (t *transitions) view(ctx context.Context, dims []dimension) (*grid, bool, 
 				if g.count[k] == 0 || s.plainer(x, s.situation(int(g.example[k]))) {
 					g.example[k] = int32(i)
 				}
-				g.count[k]++
+				g.count[k] += members
 			}
 			if s.next(&x); i&0xff == 0 && mixed.Load() {
 				return
@@ -237,7 +237,7 @@ func (t *transitions) change(g *grid, b box, code int32) Change {
 			if x := s.situation(int(g.example[i])); c.Situations == 0 || s.plainer(x, example) {
 				example = x
 			}
-			c.Situations += int(g.count[i])
+			c.Situations += g.count[i]
 		}
 		return true
 	})

@@ -1,0 +1,396 @@
+package engine
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+)
+
+// Many evaluations that are traced one after the other differ in little. A Memo
+// keeps, for each function of the policy and its arguments, a tree: what the
+// function looks at next, which is a part of the input or the value that
+// another function gave, and at the leaf what it then gave itself. A function is
+// pure, so where all that it looks at is as before, so is its value. The same
+// holds for the evaluation as a whole, which then need not be run.
+
+// Memo is what earlier evaluations of one Tracer found out. It is for one
+// goroutine.
+type Memo struct {
+	entries map[int]*recalled // by class
+	roots   map[string]*recalled
+	terms   map[*ast.Term]uint32 // arguments that are known by identity; keeps them alive
+	key     []byte
+
+	results []result         // by number
+	hashes  map[int][]uint32 // numbers of results
+	parts   []Part           // scratch
+}
+
+// NewMemo returns an empty one.
+func (t *Tracer) NewMemo() *Memo {
+	m := &Memo{}
+	m.clear()
+	return m
+}
+
+func (m *Memo) clear() {
+	m.entries, m.roots, m.terms = map[int]*recalled{}, map[string]*recalled{}, map[*ast.Term]uint32{}
+	m.results, m.hashes = nil, map[int][]uint32{}
+}
+
+// maxRemembered bounds a memo: beyond, it begins anew.
+const maxRemembered = 1 << 18
+
+// Place says where an evaluation stands among those of its Memo.
+type Place struct {
+	// Values tell, by part, one value of the part from another: the same number
+	// means the same value throughout the memo, down to the identity of
+	// overrides and whitelist entries.
+	Values [Parts]int
+	// Class is the same for action types of one radius.
+	Class int
+}
+
+func (p *Place) value(of Part) int {
+	if of == partClass {
+		return p.Class
+	}
+	return p.Values[of]
+}
+
+// Decided is what a decision came to. It is shared by all that came to it in the
+// same way.
+type Decided struct {
+	Verdict
+	Err error
+}
+
+// DecideAt is Decide for one of many situations, with sights if they are wanted.
+// What is decided and what is read is as without the memo. Where earlier
+// evaluations say it, situation is not called, ran is false, and the trace has
+// nothing but the reads; and of sights, unknown paths and rules that held, a trace
+// has those that no trace of the memo had before it, and perhaps more.
+func (t *Tracer) DecideAt(ctx context.Context, memo *Memo, at Place, situation func() (*Request, *Facts), now time.Time, sights bool) (d *Decided, _ Trace, ran bool) {
+	if len(memo.roots)+len(memo.terms)+len(memo.results) > maxRemembered {
+		memo.clear()
+	}
+	entry := memo.entries[at.Class]
+	if entry == nil {
+		entry = &recalled{}
+		memo.entries[at.Class] = entry
+	}
+	if end, ok := memo.find(entry, &at); ok {
+		tr := trace{}
+		tr.note(memo.parts)
+		tr.note(guarded)
+		return end.decided, tr.Trace, false
+	}
+	r, f := situation()
+	d = &Decided{}
+	var tr *trace
+	d.Verdict, tr, d.Err = t.decide(ctx, r, f, now, sights, memo, &at)
+	if !errors.Is(d.Err, ErrTooSlow) && ctx.Err() == nil {
+		if end := memo.reach(entry, tr.active.list, &at); end != nil {
+			end.state, end.decided = leaf, d
+		}
+	}
+	return d, tr.Trace, true
+}
+
+// recalled is a node of a tree.
+type recalled struct {
+	state   nodeState
+	part    Part        // that is read
+	by      []*recalled // value of the part
+	call    *recalled   // the function whose value counts
+	results map[uint32]*recalled
+
+	value   uint32   // of a leaf: the number of the result
+	decided *Decided // of a leaf of the whole
+}
+
+type nodeState uint8
+
+const (
+	unread nodeState = iota // nothing is known yet
+	branch
+	leaf
+)
+
+// result is a value with what a trace knows about the terms in it.
+type result struct {
+	value *ast.Term
+	marks []mark
+}
+
+type mark struct {
+	term *ast.Term
+	from Part
+}
+
+// partClass is read where something depends on the action type, if only on its
+// radius. It is told to recordings and is no part of a trace.
+const partClass = Part(Parts)
+
+// observed is one thing that a function looked at.
+type observed struct {
+	part  Part
+	call  *recalled // instead of the part
+	value uint32    // that the call gave
+}
+
+// recording is what one active function has looked at so far, in order.
+type recording struct {
+	seen [Parts + 1]bool
+	list []observed
+}
+
+func (r *recording) read(p Part) {
+	if !r.seen[p] {
+		r.seen[p] = true
+		r.list = append(r.list, observed{part: p})
+	}
+}
+
+func (r *recording) add(list ...observed) {
+	for _, o := range list {
+		if o.call == nil {
+			r.read(o.part)
+		} else if !slices.ContainsFunc(r.list, func(p observed) bool { return p.call == o.call }) {
+			r.list = append(r.list, o)
+		}
+	}
+}
+
+// find follows what is looked at from n to the leaf, if it was reached before.
+// The parts that were read on the way are in m.parts.
+func (m *Memo) find(n *recalled, at *Place) (*recalled, bool) {
+	m.parts = m.parts[:0]
+	return m.follow(n, at)
+}
+
+func (m *Memo) follow(n *recalled, at *Place) (*recalled, bool) {
+	for n != nil && n.state == branch {
+		if n.call != nil {
+			end, ok := m.follow(n.call, at)
+			if !ok {
+				return nil, false
+			}
+			n = n.results[end.value]
+			continue
+		}
+		m.parts = append(m.parts, n.part)
+		v := at.value(n.part)
+		if v >= len(n.by) {
+			return nil, false
+		}
+		n = n.by[v]
+	}
+	if n == nil || n.state != leaf {
+		return nil, false
+	}
+	return n, true
+}
+
+// reach makes the way to the leaf that a function gets to after what it looked
+// at; nil where there is another way already.
+func (m *Memo) reach(n *recalled, list []observed, at *Place) *recalled {
+	for _, o := range list {
+		if n.state == unread {
+			*n = recalled{state: branch, part: o.part, call: o.call}
+			if o.call != nil {
+				n.results = map[uint32]*recalled{}
+			}
+		}
+		if n.state != branch || n.part != o.part || n.call != o.call {
+			return nil
+		}
+		if o.call != nil {
+			if n.results[o.value] == nil {
+				n.results[o.value] = &recalled{}
+			}
+			n = n.results[o.value]
+			continue
+		}
+		v := at.value(o.part)
+		if v >= len(n.by) {
+			n.by = append(n.by, make([]*recalled, v+1-len(n.by))...)
+		}
+		if n.by[v] == nil {
+			n.by[v] = &recalled{}
+		}
+		n = n.by[v]
+	}
+	if n.state != unread {
+		return nil
+	}
+	return n
+}
+
+// remembered is vm.run for an evaluation with a memo.
+func (m *vm) remembered(fn *function, caller *frame, args []func(*frame) *ast.Term) *ast.Term {
+	t := m.trace
+	if fn.memo && m.memo[fn.index].known {
+		t.active.add(t.rules[&m.memo[fn.index]]...)
+		return m.memo[fn.index].value
+	}
+	root := t.root(m, fn, caller, args)
+	if root == nil {
+		outer := t.active
+		t.active = &recording{}
+		value := m.run(fn, caller, args)
+		outer.add(t.active.list...)
+		if fn.memo {
+			t.rules[&m.memo[fn.index]] = t.active.list
+		}
+		t.active = outer
+		return value
+	}
+	end, ok := t.memo.find(root, t.at)
+	if ok {
+		t.note(t.memo.parts)
+	} else {
+		outer := t.active
+		t.active = &recording{}
+		value := m.run(fn, caller, args)
+		list := t.active.list
+		t.active = outer
+		number, sure := t.number(value)
+		if m.err == nil && sure {
+			end = t.memo.reach(root, list, t.at)
+		}
+		if end == nil {
+			outer.add(list...)
+			if fn.memo {
+				t.rules[&m.memo[fn.index]] = list
+			}
+			return value
+		}
+		end.state, end.value = leaf, number
+	}
+	r, looked := t.memo.results[end.value], observed{call: root, value: end.value}
+	for _, k := range r.marks {
+		t.derive(k.term, k.from)
+	}
+	t.active.add(looked)
+	if fn.memo {
+		m.memo[fn.index] = memo{true, r.value}
+		t.rules[&m.memo[fn.index]] = []observed{looked}
+	}
+	return r.value
+}
+
+// root is the tree for a call, nil where it cannot be told from others.
+func (t *trace) root(m *vm, fn *function, caller *frame, args []func(*frame) *ast.Term) *recalled {
+	if len(args) < 2 || args[0](caller) != m.input || args[1](caller) != m.data {
+		return nil // the entrypoint, or a `with`
+	}
+	memo := t.memo
+	key := binary.AppendUvarint(memo.key[:0], uint64(fn.index))
+	text := func(s string) { key = append(binary.AppendUvarint(key, uint64(len(s))), s...) }
+	for _, arg := range args[2:] {
+		a := arg(caller)
+		if a == nil {
+			key = append(key, 'u')
+			continue
+		}
+		k := t.what(a)
+		if k.kind == list || k.kind == whole && k.path != "input.overrides[_]" && k.path != "input.whitelist[_]" {
+			return nil // another one in each evaluation
+		}
+		from := byte(0)
+		if p, ok := t.origin[a]; ok {
+			from = byte(p) + 1
+		}
+		key = append(key, byte(k.kind), from)
+		switch v := a.Value.(type) {
+		case ast.String:
+			key = append(key, 's')
+			text(string(v))
+		case ast.Number:
+			key = append(key, 'n')
+			text(string(v))
+		case ast.Boolean:
+			if key = append(key, 'f'); v {
+				key[len(key)-1] = 't'
+			}
+		default:
+			id, ok := memo.terms[a]
+			if !ok {
+				id = uint32(len(memo.terms))
+				memo.terms[a] = id
+			}
+			key = binary.AppendUvarint(append(key, 'c'), uint64(id))
+		}
+	}
+	memo.key = key
+	n, ok := memo.roots[string(key)]
+	if !ok {
+		n = &recalled{}
+		memo.roots[string(key)] = n
+	}
+	return n
+}
+
+// number gives equal values with equal marks one number. It is not sure where
+// the value holds something of this evaluation's own input.
+func (t *trace) number(value *ast.Term) (uint32, bool) {
+	marks, ok := t.marks(value, nil)
+	if !ok {
+		return 0, false
+	}
+	memo := t.memo
+	same := func(n uint32) bool {
+		r := memo.results[n]
+		return slices.EqualFunc(r.marks, marks, func(a, b mark) bool { return a.from == b.from }) && (r.value == value ||
+			r.value != nil && value != nil && ast.Compare(r.value.Value, value.Value) == 0)
+	}
+	hash := 0
+	if value != nil {
+		hash = value.Value.Hash()
+	}
+	for _, n := range memo.hashes[hash] {
+		if same(n) {
+			return n, true
+		}
+	}
+	n := uint32(len(memo.results))
+	memo.results = append(memo.results, result{value, slices.Clip(marks)})
+	memo.hashes[hash] = append(memo.hashes[hash], n)
+	return n, true
+}
+
+const maxMarks = 32
+
+// marks lists what is known of a term and of all that is in it. It is not ok
+// where one of them is watched.
+func (t *trace) marks(term *ast.Term, list []mark) (_ []mark, ok bool) {
+	if term == nil {
+		return list, true
+	}
+	if t.what(term).kind != unwatched || len(list) > maxMarks {
+		return nil, false
+	}
+	if p, known := t.origin[term]; known {
+		list = append(list, mark{term, p})
+	}
+	ok = true
+	each := func(e *ast.Term) {
+		if ok {
+			list, ok = t.marks(e, list)
+		}
+	}
+	switch v := term.Value.(type) {
+	case *ast.Array:
+		v.Foreach(each)
+	case ast.Object:
+		v.Foreach(func(k, e *ast.Term) { each(k); each(e) })
+	case ast.Set:
+		v.Foreach(each)
+	}
+	return list, ok
+}
