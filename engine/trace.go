@@ -52,6 +52,11 @@ const (
 	SightNetwork  SightKind = "network"
 	SightPattern  SightKind = "pattern" // a regular expression
 	SightFunction SightKind = "function"
+	// SightTransform is a builtin that makes a value of another that is as fine or
+	// coarser, so that constants still tell where the part is cut.
+	SightTransform SightKind = "transform"
+	// SightRelation is two parts of one request, held against each other.
+	SightRelation SightKind = "relation"
 )
 
 // Sides are on which sides of a constant the values were that were held against
@@ -72,7 +77,8 @@ const (
 type Sight struct {
 	Part Part
 	Kind SightKind
-	Text string // the constant; for SightFunction the builtin's name
+	Text string // the constant; for SightFunction and SightTransform the builtin's name
+	With string // the constants that the builtin was given besides
 }
 
 // Trace is what one evaluation read. Two inputs that agree in every part read
@@ -85,8 +91,11 @@ type Sight struct {
 // the same verdict but for the name in its rationale, provided that their
 // whitelist entries are for the action type asked about, or not, alike.
 type Trace struct {
-	Reads  []Part          // in the order in which they were first read
-	Sights map[Sight]Sides // nil where none were asked for
+	Reads  []Part // in the order in which they were first read
+	Sights map[Sight]Sides
+	// Loose: the action type was used in a way of which no sight tells which
+	// types it sets apart.
+	Loose bool
 	// Held are the rules that held, by file and line; see Tracer.Rules.
 	Held map[string]bool
 	// Unknown are paths that were read and that the input does not have:
@@ -95,7 +104,7 @@ type Trace struct {
 }
 
 // Tracer decides as a Policy does and tells what each evaluation read. It is
-// slower, with sights by a factor of about three. It is safe for concurrent use.
+// slower by a factor of about three. It is safe for concurrent use.
 type Tracer struct {
 	policy  *Policy
 	plan    *plan
@@ -141,25 +150,24 @@ func (t *Tracer) Policy() *Policy { return t.policy }
 
 // Decide decides r under facts at now, as Policy.Decide does, and tells what
 // was read. The guards read the radius, the tier and the stop. With an
-// error, the verdict is what the policy said, as far as it can be read. Without
-// sights it takes half the time, and the trace has none.
+// error, the verdict is what the policy said, as far as it can be read.
 //
 // An evaluation that runs out of time is tried again, because what it says must
 // not depend on how busy the machine is: ErrTooSlow is for one that did so
 // maxSlow times in a row.
-func (t *Tracer) Decide(ctx context.Context, r *Request, f *Facts, now time.Time, sights bool) (Verdict, Trace, error) {
-	v, tr, err := t.decide(ctx, r, f, now, sights, nil, nil)
+func (t *Tracer) Decide(ctx context.Context, r *Request, f *Facts, now time.Time) (Verdict, Trace, error) {
+	v, tr, err := t.decide(ctx, r, f, now, nil, nil)
 	return v, tr.Trace, err
 }
 
 // guarded are the parts that the guards read.
 var guarded = []Part{PartTier, PartStopped}
 
-func (t *Tracer) decide(ctx context.Context, r *Request, f *Facts, now time.Time, sights bool, m *Memo, at *Place) (v Verdict, tr *trace, err error) {
+func (t *Tracer) decide(ctx context.Context, r *Request, f *Facts, now time.Time, m *Memo, at *Place) (v Verdict, tr *trace, err error) {
 	_, doc := newInput(r, f, now, false)
 	for try := 1; ; try++ {
 		var late bool
-		if tr = newTrace(doc, t.actions, sights); m != nil {
+		if tr = newTrace(doc, t.actions); m != nil {
 			tr.memo, tr.at, tr.active, tr.rules = m, at, &recording{}, map[*memo][]observed{}
 		}
 		if v, late, err = t.once(ctx, doc, tr); !late {

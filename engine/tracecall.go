@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -29,7 +30,7 @@ func (w *writer) traced(s ir.Stmt, do step) step {
 		return func(f *frame) signal { f.vm.trace.children(f.locals[i]); return do(f) }
 	case *ir.LenStmt:
 		source := w.source(s.Source)
-		return func(f *frame) signal { f.vm.trace.use(source(f)); return do(f) }
+		return func(f *frame) signal { f.vm.trace.count(source(f)); return do(f) }
 	case *ir.ArrayAppendStmt, *ir.ObjectInsertStmt, *ir.ObjectInsertOnceStmt, *ir.SetAddStmt:
 		return w.tracedFill(s, do)
 	case *ir.CallDynamicStmt:
@@ -129,12 +130,14 @@ func (w *writer) tracedCompare(a, b ir.Operand, do step) step {
 
 // compare: two values were held against each other.
 func (t *trace) compare(a, b *ast.Term) {
-	if x, y := t.what(a).kind, t.what(b).kind; (x != typeName || y != entryType) && (x != entryType || y != typeName) {
+	x, y := t.what(a).kind, t.what(b).kind
+	switch {
+	case x == typeName && y == entryType, x == entryType && y == typeName:
+	case x == typeName && t.isConstant(b), y == typeName && t.isConstant(a):
+		t.read(PartActionType) // a sight will tell which
+	default:
 		t.use(a)
 		t.use(b)
-	}
-	if t.origin == nil {
-		return
 	}
 	pa, fromA := t.origin[a]
 	pb, fromB := t.origin[b]
@@ -144,8 +147,54 @@ func (t *trace) compare(a, b *ast.Term) {
 	case fromB && !fromA:
 		t.constant(pb, SightEqual, b, a, nil)
 	case fromA && fromB:
-		t.together(pa, pb)
+		t.together(pa, pb, SightEqual, 0)
+		t.together(pb, pa, SightEqual, 1)
 	}
+}
+
+// isConstant reports whether a term is text, or a collection of texts, that
+// does not come from the input.
+func (t *trace) isConstant(term *ast.Term) bool {
+	if _, ok := t.origin[term]; ok || term == nil || t.what(term).kind != unwatched {
+		return false
+	}
+	texts, size := true, 0
+	each := func(e *ast.Term) {
+		_, derived := t.origin[e]
+		texts = texts && isA[ast.String](e) && !derived
+		size++
+	}
+	switch v := term.Value.(type) {
+	case ast.String:
+		return true
+	case *ast.Array:
+		v.Foreach(each)
+	case ast.Set:
+		v.Foreach(each)
+	case ast.Object:
+		v.Foreach(func(k, _ *ast.Term) { each(k) })
+	default:
+		return false
+	}
+	return texts && size <= maxConstants
+}
+
+// asks reports whether a builtin holds the action type against constants in a
+// way that a sight tells.
+func (t *trace) asks(name string, operands []*ast.Term) bool {
+	kind, ok := sightOf[name]
+	return ok && (kind == SightEqual || kind == SightPrefix || kind == SightSuffix || kind == SightContains) &&
+		len(operands) == 2 && t.what(operands[0]).kind == typeName && t.isConstant(operands[1])
+}
+
+// count: the size of a collection is looked at. That of the whitelist does not
+// depend on the action types in it.
+func (t *trace) count(term *ast.Term) {
+	if k := t.what(term); k.kind == list {
+		t.unknown(k.path + " as a whole")
+		return
+	}
+	t.use(term)
 }
 
 // lookup: a part is the key into a table of the bundle.
@@ -200,13 +249,14 @@ func (t *trace) call(name string, operands []*ast.Term, result *ast.Term) {
 		return
 	case texts[name] && t.names(operands):
 		t.watch(result, typeText, "")
+	case name == "count" && len(operands) == 1:
+		t.count(operands[0])
+	case t.asks(name, operands):
+		t.read(PartActionType)
 	default:
 		for _, o := range operands {
 			t.use(o)
 		}
-	}
-	if t.origin == nil {
-		return
 	}
 	var from []Part // of each operand, -1 for none
 	any := false
@@ -240,11 +290,26 @@ func (t *trace) call(name string, operands []*ast.Term, result *ast.Term) {
 			if result != nil {
 				t.deriveAll(result)
 			}
+			if !texts[name] {
+				t.Sights[Sight{p, SightTransform, name, t.besides(operands)}] |= Equal | Below
+			}
 		default:
 			t.derive(result, p)
-			t.sight(p, SightFunction, name, Equal|Below)
+			t.Sights[Sight{p, SightFunction, name, t.besides(operands)}] |= Equal | Below
 		}
 	}
+}
+
+// besides are the constants among a builtin's operands.
+func (t *trace) besides(operands []*ast.Term) string {
+	var list []string
+	for _, o := range operands {
+		if _, derived := t.origin[o]; !derived && t.what(o).kind == unwatched {
+			text := o.String()
+			list = append(list, text[:min(len(text), 200)])
+		}
+	}
+	return strings.Join(list, ", ")
 }
 
 // held: one of two operands was held against the other by a builtin that
@@ -255,7 +320,7 @@ func (t *trace) held(name string, kind SightKind, operands []*ast.Term, from []P
 	for i, p := range from {
 		switch {
 		case p >= 0 && from[1-i] >= 0:
-			t.together(p, from[1-i])
+			t.together(p, from[1-i], kind, i)
 		case p < 0:
 		case i == 1 && oneWay:
 			t.sight(p, SightFunction, name, Equal|Below)
@@ -265,16 +330,21 @@ func (t *trace) held(name string, kind SightKind, operands []*ast.Term, from []P
 	}
 }
 
-// together: two parts of the request were held against each other, so that no
-// constant says where they are cut.
-func (t *trace) together(a, b Part) {
-	for _, p := range []Part{a, b} {
-		if p == PartOverrides || p == PartWhitelist || p == PartActionType {
-			return
-		}
-	}
-	if a != b {
-		t.sight(a, SightFunction, "a comparison with "+b.String(), Equal|Below)
+// together: two parts were held against each other, so that no constant says
+// where they are cut. a is the operand with that number. What the states of
+// overrides and whitelist show from all sides is no sight.
+func (t *trace) together(a, b Part, kind SightKind, operand int) {
+	configured := func(p Part) bool { return p == PartOverrides || p == PartWhitelist }
+	switch {
+	case a == b || configured(a):
+	case !configured(b):
+		t.sight(a, SightRelation, b.String(), Equal|Below)
+	case a == PartTarget && (kind == SightEqual || kind == SightNetwork || kind == SightPrefix && operand == 0),
+		a == PartConfidence && (kind == SightOrder || kind == SightEqual),
+		a == PartNow && (kind == SightOrder || kind == SightEqual),
+		a == PartActionType && kind == SightEqual:
+	default:
+		t.sight(a, SightRelation, fmt.Sprintf("%s (%s)", b, kind), Equal|Below)
 	}
 }
 
@@ -300,7 +370,7 @@ func (t *trace) names(operands []*ast.Term) (named bool) {
 func (t *trace) get(of, path, result *ast.Term) {
 	keys := []*ast.Term{path}
 	if t.what(path).kind == typePath && of != t.actions {
-		t.read(PartActionType)
+		t.loosely()
 	}
 	if a, ok := path.Value.(*ast.Array); ok {
 		keys = keys[:0]

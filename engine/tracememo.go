@@ -69,12 +69,12 @@ type Decided struct {
 	Err error
 }
 
-// DecideAt is Decide for one of many situations, with sights if they are wanted.
+// DecideAt is Decide for one of many situations.
 // What is decided and what is read is as without the memo. Where earlier
 // evaluations say it, situation is not called, ran is false, and the trace has
 // nothing but the reads; and of sights, unknown paths and rules that held, a trace
 // has those that no trace of the memo had before it, and perhaps more.
-func (t *Tracer) DecideAt(ctx context.Context, memo *Memo, at Place, situation func() (*Request, *Facts), now time.Time, sights bool) (d *Decided, _ Trace, ran bool) {
+func (t *Tracer) DecideAt(ctx context.Context, memo *Memo, at Place, situation func() (*Request, *Facts), now time.Time) (d *Decided, _ Trace, ran bool) {
 	if len(memo.roots)+len(memo.terms)+len(memo.results) > maxRemembered {
 		memo.clear()
 	}
@@ -92,7 +92,7 @@ func (t *Tracer) DecideAt(ctx context.Context, memo *Memo, at Place, situation f
 	r, f := situation()
 	d = &Decided{}
 	var tr *trace
-	d.Verdict, tr, d.Err = t.decide(ctx, r, f, now, sights, memo, &at)
+	d.Verdict, tr, d.Err = t.decide(ctx, r, f, now, memo, &at)
 	if !errors.Is(d.Err, ErrTooSlow) && ctx.Err() == nil {
 		if end := memo.reach(entry, tr.active.list, &at); end != nil {
 			end.state, end.decided = leaf, d

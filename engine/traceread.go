@@ -12,7 +12,7 @@ type trace struct {
 	Trace
 	known   []known            // few: searched one by one
 	actions *ast.Term          // the action table
-	origin  map[*ast.Term]Part // values and what was made of them → the part they come from; nil: no sights
+	origin  map[*ast.Term]Part // values and what was made of them → the part they come from
 	seen    [Parts]bool
 
 	memo   *Memo                // nil: nothing is remembered; then all of these are
@@ -25,7 +25,7 @@ type trace struct {
 type known struct {
 	term *ast.Term
 	kind kind
-	path string // of a whole
+	path string // of a whole or list
 }
 
 type kind int
@@ -33,7 +33,7 @@ type kind int
 const (
 	unwatched  kind = iota
 	whole           // input, input.request, …: it holds parts
-	list            // input.whitelist
+	list            // input.overrides or input.whitelist
 	typeName        // the action type
 	entryType       // the action type of a whitelist entry
 	typePath        // an array that begins with the action type
@@ -42,21 +42,19 @@ const (
 	verdictish      // an object that has such text as its rationale, or holds one
 )
 
-func newTrace(doc ast.Value, actions *ast.Term, sights bool) *trace {
-	t := &trace{known: make([]known, 0, 16), actions: actions}
-	t.Held = map[string]bool{}
-	if sights {
-		t.origin = make(map[*ast.Term]Part, 16)
-		t.Sights = map[Sight]Sides{}
-	}
+func newTrace(doc ast.Value, actions *ast.Term) *trace {
+	t := &trace{known: make([]known, 0, 16), actions: actions, origin: make(map[*ast.Term]Part, 16)}
+	t.Held, t.Sights = map[string]bool{}, map[Sight]Sides{}
 	o := doc.(ast.Object)
 	t.watch(o.Get(keyRequest), whole, "input.request")
 	t.watch(o.Get(keyTenant), whole, "input.tenant")
-	o.Get(keyOverrides).Value.(*ast.Array).Foreach(func(e *ast.Term) { t.watch(e, whole, "input.overrides[_]") })
-	entries := o.Get(keyWhitelist)
-	if a := entries.Value.(*ast.Array); a.Len() > 0 {
-		t.watch(entries, list, "")
-		a.Foreach(func(e *ast.Term) { t.watch(e, whole, "input.whitelist[_]") })
+	for _, key := range []*ast.Term{keyOverrides, keyWhitelist} {
+		elements := o.Get(key)
+		if a := elements.Value.(*ast.Array); a.Len() > 0 {
+			path := "input." + string(key.Value.(ast.String))
+			t.watch(elements, list, path)
+			a.Foreach(func(e *ast.Term) { t.watch(e, whole, path+"[_]") })
+		}
 	}
 	return t
 }
@@ -91,6 +89,12 @@ func (t *trace) note(parts []Part) {
 	}
 }
 
+// loosely: the action type is used in a way that no sight tells.
+func (t *trace) loosely() {
+	t.read(PartActionType)
+	t.Loose = true
+}
+
 // class: something depends on the action type, if only on its radius.
 func (t *trace) class() {
 	if t.active != nil {
@@ -115,7 +119,7 @@ func (t *trace) unknown(path string) {
 }
 
 func (t *trace) sight(p Part, kind SightKind, text string, sides Sides) {
-	t.Sights[Sight{p, kind, text}] |= sides
+	t.Sights[Sight{Part: p, Kind: kind, Text: text}] |= sides
 }
 
 // partOf finds the part at a path such as input.request.target.
@@ -136,7 +140,7 @@ func (t *trace) dot(of, key, value *ast.Term) {
 	name, _ := key.Value.(ast.String)
 	switch k.kind {
 	case list:
-		t.unknown("the place of an entry in input.whitelist")
+		t.unknown("the place of an entry in " + k.path)
 		return
 	case whole:
 		if name != "" {
@@ -145,20 +149,20 @@ func (t *trace) dot(of, key, value *ast.Term) {
 		return
 	case typeRow:
 		if name != "blast_radius" {
-			t.read(PartActionType)
+			t.loosely()
 		}
 	case typePath, typeText:
-		t.read(PartActionType)
+		t.loosely()
 	}
 	switch t.what(key).kind {
 	case typeName:
 		if of == t.actions {
 			t.watch(value, typeRow, "")
 		} else {
-			t.read(PartActionType)
+			t.loosely()
 		}
 	case entryType, typeText:
-		t.read(PartActionType)
+		t.loosely()
 	}
 	if p, ok := t.origin[of]; ok {
 		t.derive(value, p)
@@ -214,7 +218,7 @@ func (t *trace) member(path, name string, value *ast.Term) {
 // derive notes that value was made of part p. Truth values are shared and say
 // nothing about where they come from.
 func (t *trace) derive(value *ast.Term, p Part) {
-	if value == nil || t.origin == nil {
+	if value == nil {
 		return
 	}
 	switch v := value.Value.(type) {
@@ -254,19 +258,22 @@ func (t *trace) use(term *ast.Term) {
 	case unwatched:
 		return
 	case list:
-		t.read(PartActionType)
-		t.unknown("input.whitelist as a whole")
+		if t.unknown(k.path + " as a whole"); k.path == "input.whitelist" {
+			t.loosely()
+		}
 		return
 	case typeName, entryType, typePath, typeRow, typeText, verdictish:
-		t.read(PartActionType)
+		t.loosely()
 		return
 	}
 	if k.path == "input.whitelist[_]" {
-		t.read(PartActionType)
+		t.loosely()
 	}
 	for p, full := range partPaths {
 		if len(full) > len(k.path) && full[:len(k.path)] == k.path && full[len(k.path)] == '.' {
-			t.read(Part(p))
+			if t.read(Part(p)); Part(p) == PartActionType {
+				t.loosely()
+			}
 		}
 	}
 	if k.path == "input" || k.path == "input.request" {
@@ -287,7 +294,7 @@ func (t *trace) children(of *ast.Term) {
 
 // deriveAll gives the elements of a collection the origin that it has.
 func (t *trace) deriveAll(of *ast.Term) {
-	p, ok := t.origin[of] // also right for a nil map
+	p, ok := t.origin[of]
 	if !ok {
 		return
 	}

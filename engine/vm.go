@@ -167,10 +167,12 @@ func (m *vm) builtin(name string, fn topdown.BuiltinFunc, f *frame, args []func(
 // cancelled reports whether the evaluation was given up, and says so.
 func (m *vm) cancelled() bool {
 	if m.err == nil && m.context.Cancel != nil && m.context.Cancel.Cancelled() {
-		m.fail(fmt.Errorf("the evaluation took longer than %s", EvalTimeout))
+		m.fail(errLate)
 	}
 	return m.err != nil
 }
+
+var errLate = fmt.Errorf("the evaluation took longer than %s", EvalTimeout)
 
 func (m *vm) fail(err error) signal {
 	if m.err == nil {

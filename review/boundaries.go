@@ -45,13 +45,16 @@ func explore(ctx context.Context, leave int, progress Progress, apart bool, subj
 			return nil, err
 		}
 		tables := make([]*Table, len(subjects))
-		found := newFindings()
+		found := newFindings() // of all of them
+		each := make([]*findings, len(subjects))
 		rules := map[string]bool{}
 		for i, sub := range subjects {
+			each[i] = newFindings()
 			var err error
-			if tables[i], err = s.decide(ctx, sub, leave, progress, found); err != nil {
+			if tables[i], err = s.decide(ctx, sub, leave, progress, each[i]); err != nil {
 				return nil, err
 			}
+			found.add(each[i])
 			for _, path := range sub.policy.InputPaths() {
 				found.paths[path] = true
 			}
@@ -60,14 +63,15 @@ func explore(ctx context.Context, leave int, progress Progress, apart bool, subj
 			}
 		}
 		more := cuts.add(s, found)
-		if found.reads[engine.PartActionType] && !s.apart() {
-			s.setApart()
+		if groups := s.finer(found); groups != nil {
+			s.regroup(groups)
 			more = true
 		}
 		if more {
 			continue
 		}
 		s.report(found, rules)
+		s.compare(each)
 		return tables, nil
 	}
 	return nil, fmt.Errorf("new boundaries were found in each of %d rounds: the policy computes what it compares with, so its space cannot be listed", maxRounds)
@@ -103,21 +107,66 @@ func actionGroups(subjects []*Subject, apart bool) (groups [][]string) {
 	return append(groups, []string{unknown})
 }
 
-// apart reports whether every action type stands for itself alone.
-func (s *Space) apart() bool { return len(s.ActionTypes) == s.known() }
-
-// setApart makes every action type stand for itself alone.
-func (s *Space) setApart() {
-	var groups [][]string
-	for i, members := range s.members {
-		if i == s.unknown {
-			s.unknown = len(groups)
-		}
+// finer splits the groups of action types into those that the findings do not
+// tell apart; nil where they tell none apart that are in one group.
+func (s *Space) finer(f *findings) (groups [][]string) {
+	for _, members := range s.members {
+		sides := map[string]int{}
+		first := len(groups)
 		for _, name := range members {
-			groups = append(groups, []string{name})
+			k := name
+			if !f.loose {
+				k = f.sides(name)
+			}
+			i, ok := sides[k]
+			if !ok {
+				i = len(groups) - first
+				sides[k] = i
+				groups = append(groups, nil)
+			}
+			groups[first+i] = append(groups[first+i], name)
 		}
 	}
-	s.members, s.ActionTypes = groups, slices.Concat(groups...)
+	if len(groups) == len(s.members) {
+		return nil
+	}
+	return groups
+}
+
+// sides says on which side of all that the action type was held against a name
+// is.
+func (f *findings) sides(name string) string {
+	var b strings.Builder
+	for _, sight := range slices.SortedFunc(maps.Keys(f.seen), compareSights) {
+		if sight.Part != engine.PartActionType {
+			continue
+		}
+		met := false
+		switch sight.Kind {
+		case engine.SightEqual:
+			met = name == sight.Text
+		case engine.SightPrefix:
+			met = strings.HasPrefix(name, sight.Text)
+		case engine.SightSuffix:
+			met = strings.HasSuffix(name, sight.Text)
+		case engine.SightContains:
+			met = strings.Contains(name, sight.Text)
+		}
+		fmt.Fprintf(&b, "%t ", met)
+	}
+	return b.String()
+}
+
+// regroup makes these the groups of action types.
+func (s *Space) regroup(groups [][]string) {
+	unknown := s.ActionTypes[s.unknown]
+	s.members, s.ActionTypes = groups, nil
+	for i, g := range groups {
+		s.ActionTypes = append(s.ActionTypes, g[0])
+		if g[0] == unknown {
+			s.unknown = i
+		}
+	}
 }
 
 // cuts are the values that the bundles' own constants add to the space.
@@ -207,7 +256,7 @@ func (c *cuts) add(s *Space, f *findings) (more bool) {
 }
 
 func compareSights(a, b engine.Sight) int {
-	return cmp.Or(cmp.Compare(a.Part, b.Part), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Text, b.Text))
+	return cmp.Or(cmp.Compare(a.Part, b.Part), cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Text, b.Text), cmp.Compare(a.With, b.With))
 }
 
 // usable: a gate would take the value in a request.

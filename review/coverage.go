@@ -25,12 +25,17 @@ func (s *Space) report(f *findings, rules map[string]bool) {
 	for _, sight := range slices.SortedFunc(maps.Keys(f.seen), compareSights) {
 		p := sight.Part
 		switch {
+		case sight.Kind == engine.SightTransform:
 		case p == engine.PartNow:
 			if sight.Kind != engine.SightPattern || !always(sight.Text) {
 				s.NotCovered = append(s.NotCovered, fmt.Sprintf("this policy also looks at the time in input.now (%s %q): not covered, every situation is at one moment", sight.Kind, sight.Text))
 			}
+		case sight.Kind == engine.SightRelation:
+			s.NotCovered = append(s.NotCovered, fmt.Sprintf("this policy holds %s against %s: not covered, they are varied apart", p, sight.Text))
 		case sight.Kind == engine.SightFunction:
-			functions[p] = append(functions[p], sight.Text)
+			if !slices.Contains(functions[p], sight.Text) {
+				functions[p] = append(functions[p], sight.Text)
+			}
 		case sight.Kind == engine.SightPattern && (p == engine.PartOverrides || p == engine.PartWhitelist) && !always(sight.Text):
 			s.NotCovered = append(s.NotCovered, fmt.Sprintf("this policy matches %s against a pattern that times of some months, days or hours match and others do not (%s): not covered", p, sight.Text))
 		case (p == engine.PartOverrides || p == engine.PartWhitelist) && sight.Kind == engine.SightNumber && !stateNumbers[sight.Text]:
@@ -56,6 +61,47 @@ func (s *Space) report(f *findings, rules map[string]bool) {
 	for i := range s.NotCovered {
 		s.NotCovered[i] = clean(s.NotCovered[i])
 	}
+}
+
+// compare adds to NotCovered what the first of two bundles does with a part of the
+// input and the second does not, or the other way round, where nothing tells at
+// which values that begins to matter.
+func (s *Space) compare(each []*findings) {
+	if len(each) != 2 {
+		return
+	}
+	for i, which := range []string{"old", "new"} {
+		does := map[engine.Part][]string{}
+		for _, sight := range slices.SortedFunc(maps.Keys(each[i].seen), compareSights) {
+			if _, both := each[1-i].seen[sight]; both || !unreadable(sight) {
+				continue
+			}
+			what := sight.Text
+			switch {
+			case sight.Kind == engine.SightPattern:
+				what = "the pattern " + what
+			case sight.With != "":
+				what += " with " + sight.With
+			}
+			does[sight.Part] = append(does[sight.Part], what)
+		}
+		for _, p := range slices.Sorted(maps.Keys(does)) {
+			s.NotCovered = append(s.NotCovered, clean(fmt.Sprintf("only the %s policy gives %s to %s: not covered, that may matter at values which are not shown",
+				which, p, strings.Join(does[p], ", "))))
+		}
+	}
+}
+
+// unreadable: the sight does not tell at which values it matters. Patterns on
+// the other parts are told by report.
+func unreadable(s engine.Sight) bool {
+	switch s.Kind {
+	case engine.SightFunction, engine.SightTransform:
+		return true
+	case engine.SightPattern:
+		return s.Part == engine.PartTarget || s.Part == engine.PartActor || s.Part == engine.PartTenantID
+	}
+	return false
 }
 
 // stateNumbers are the numbers around which the states of overrides and

@@ -117,7 +117,13 @@ func compare(ctx context.Context, tables []*Table, older, newer *Subject, names 
 		return nil, err
 	}
 	rules := newTransitions(tables[0], tables[1], func(a, b *Outcome) (string, string, bool) {
-		return a.Rule, b.Rule, a.Rule != b.Rule && decisionOf(a) == decisionOf(b)
+		if decisionOf(a) != decisionOf(b) || a.Rule == b.Rule && slices.Equal(a.OverridesApplied, b.OverridesApplied) {
+			return "", "", false
+		}
+		if a.Rule != b.Rule {
+			return a.Rule, b.Rule, true
+		}
+		return a.applied(), b.applied(), true
 	})
 	if d.OtherRule, _, err = rules.tell(ctx, radii); err != nil {
 		return nil, err
@@ -135,6 +141,11 @@ func compare(ctx context.Context, tables []*Table, older, newer *Subject, names 
 		return cmp.Or(-cmp.Compare(a.Direction, b.Direction), -cmp.Compare(a.Situations, b.Situations), strings.Compare(a.Situation, b.Situation))
 	})
 	return d, nil
+}
+
+// applied is the rule with what it names in overrides_applied.
+func (o *Outcome) applied() string {
+	return fmt.Sprintf("%s [%s]", o.Rule, strings.Join(o.OverridesApplied, ", "))
 }
 
 const noDecision = "no decision"

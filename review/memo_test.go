@@ -41,9 +41,9 @@ func TestMemoChangesNothing(t *testing.T) {
 					x[engine.PartOverrides], x[engine.PartTarget] = x[engine.PartOverrides]%3, x[engine.PartTarget]%2
 				}
 				at := engine.Place{Values: x, Class: int(sub.radius(s.ActionTypes[x[engine.PartActionType]]))}
-				d, got, ran := sub.tracer.DecideAt(t.Context(), memo, at, func() (*engine.Request, *engine.Facts) { return s.facts(x) }, Now, true)
+				d, got, ran := sub.tracer.DecideAt(t.Context(), memo, at, func() (*engine.Request, *engine.Facts) { return s.facts(x) }, Now)
 				request, facts := s.facts(x)
-				v, want, err := sub.tracer.Decide(t.Context(), request, facts, Now, true)
+				v, want, err := sub.tracer.Decide(t.Context(), request, facts, Now)
 				if !ran {
 					recalled++
 					v.Rationale, d.Verdict.Rationale = "", "" // it may name another type of the radius

@@ -1,6 +1,7 @@
 package review
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/tiergate/tiergate/engine"
@@ -68,7 +69,7 @@ var promises = []Promise{
 		Name: "absent_unless_in_force", Title: "an expired or unmatched override or whitelist entry is as if absent",
 		applies: func(c *checker, x *Situation, _ int) bool { return c.without(*x) != *x },
 		holds: func(c *checker, x *Situation, i int) bool {
-			return c.cells[i] == c.cells[c.space.index(c.without(*x))]
+			return c.same(i, c.space.index(c.without(*x)))
 		},
 		beside: func(c *checker, x Situation) (Situation, string) {
 			return c.without(x), "without what is not in force"
@@ -79,7 +80,7 @@ var promises = []Promise{
 		// One actor only: no evaluation reads who it is.
 		applies: func(c *checker, x *Situation, _ int) bool { return x[engine.PartActor] > 0 || len(c.space.Actors) == 1 },
 		holds: func(c *checker, x *Situation, i int) bool {
-			return c.cells[i] == c.cells[i-x[engine.PartActor]*c.space.strides[engine.PartActor]]
+			return c.same(i, i-x[engine.PartActor]*c.space.strides[engine.PartActor])
 		},
 		beside: func(_ *checker, x Situation) (Situation, string) {
 			x[engine.PartActor] = 0
@@ -108,6 +109,7 @@ type checker struct {
 
 	kinds  []engine.Decision    // by outcome
 	widths []int8               // by outcome; see width
+	alike  []int                // by outcome: the first that differs in the rationale alone
 	radii  []engine.BlastRadius // by action type
 	// weights are, by action type, for how many it stands. Those with none need
 	// no look: where nothing tells the types of one radius apart, the first of
@@ -119,7 +121,13 @@ type checker struct {
 
 func newChecker(t *Table, actions []engine.Action) *checker {
 	c := &checker{space: t.Space, table: t, cells: t.cells, kinds: make([]engine.Decision, len(t.Outcomes))}
+	first := map[string]int{}
 	for i, o := range t.Outcomes {
+		k := fmt.Sprint(o.Decision, o.Rule, o.BlastRadius, o.MaturityTier, o.TierLabel, o.OverridesApplied, o.Err)
+		if _, ok := first[k]; !ok {
+			first[k] = i
+		}
+		c.alike = append(c.alike, first[k])
 		c.kinds[i] = o.Decision
 		c.widths = append(c.widths, int8(width(o.Decision)))
 	}
@@ -143,6 +151,10 @@ func newChecker(t *Table, actions []engine.Action) *checker {
 }
 
 func (c *checker) radius(x *Situation) engine.BlastRadius { return c.radii[x[engine.PartActionType]] }
+
+// same: two cells have one outcome. A rationale may name the action type that
+// was looked at in another's place, and so does not count.
+func (c *checker) same(i, j int) bool { return c.alike[c.cells[i]] == c.alike[c.cells[j]] }
 
 func (c *checker) auto(i int) bool { return c.kinds[c.cells[i]] == engine.Auto }
 

@@ -232,11 +232,11 @@ func (c *checker) checkRadius(ctx context.Context, subject *Subject, leave int, 
 		if err != nil {
 			return out, 0, fmt.Errorf("with every radius %s: %w", radius, err)
 		}
-		settled, err := c.space.settle(ctx, variant, leave, progress, false, c.cells)
+		settled, err := c.space.settle(ctx, variant, leave, progress, c.cells)
 		if err != nil {
 			return out, 0, err
 		}
-		if settled.table.byName && !c.space.apart() {
+		if c.space.finer(settled.findings) != nil {
 			return out, 0, errByName
 		}
 		evaluations += settled.table.Evaluations

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/tiergate/tiergate/engine"
@@ -16,8 +17,9 @@ const MaxSituations = 300_000_000
 // than MaxSituations, or says more different things than a Table holds.
 var ErrTooLarge = errors.New("the decision space is too large")
 
-// Now is the clock of every situation. Expiries lie around it.
-var Now = time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+// Now is the clock of every situation. Expiries lie around it, in each field of
+// the time.
+var Now = time.Date(2026, 6, 15, 12, 30, 30, 500_000_000, time.UTC)
 
 // Situation is one point of a Space: for each part of the input, which of the
 // part's values it has. The zero value is the plainest situation: the first
@@ -99,10 +101,14 @@ func base(groups [][]string) *Space {
 var baseTargets = []string{
 	constraintTarget, // named by target and by target_prefix
 	"host:wks-043",   // by target_prefix only
+	"host:wks-0421",  // begins with the target
+	"host:wks-04",    // is the beginning of it
+	"x-host:wks-042", // ends with it, and holds the prefix
 	"HOST:WKS-042",   // another case: only what narrows ignores it
 	"host:dc-01",     // by none
 	"HOST:SPHINX-OF-BLACK-QUARTZ-JUDGE-MY-VOW",
-	"10.1.0.1", // inside the constraints' network
+	"10.1.0.1",  // inside the constraints' network
+	"10.1.0.12", // begins with that one's text
 	"ip:10.1.0.1",
 	"::ffff:10.1.0.1",
 	constraintNetwork,
@@ -212,8 +218,8 @@ func (s *Space) facts(x Situation) (*engine.Request, *engine.Facts) {
 }
 
 // entryType is the action type of a whitelist entry when action type i is asked
-// about: the same, another of the same radius if there is one, or one of
-// another radius.
+// about: the same, another of the same radius if there is one, one of another
+// radius, or one of which the one is the beginning of the other.
 func (s *Space) entryType(e entry, i int) string {
 	switch {
 	case e.of == ofAnother && len(s.members[i]) > 1:
@@ -224,6 +230,14 @@ func (s *Space) entryType(e entry, i int) string {
 		return s.ActionTypes[s.unknown]
 	case e.of == ofUnknown:
 		return s.ActionTypes[0]
+	case e.of == ofShorter:
+		name := s.ActionTypes[i]
+		if cut := strings.LastIndexByte(name, '_'); cut > 0 {
+			return name[:cut]
+		}
+		return name[:len(name)-1]
+	case e.of == ofLonger:
+		return s.ActionTypes[i] + "_now"
 	}
 	return s.ActionTypes[i]
 }

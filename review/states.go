@@ -2,6 +2,7 @@ package review
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -86,14 +87,38 @@ func init() {
 	}
 }
 
-// The expiries, as labels and as distances from Now.
+// The expiries by label. There is one before and one behind Now in which a field
+// of the time differs and all smaller fields say the opposite, so that a policy
+// that leaves a field out, or looks at one alone, is seen.
 const (
 	later   = "that expires in 1 ms"
 	atEnd   = "that expires now"
 	expired = "expired"
 )
 
-var expiries = map[string]time.Duration{later: time.Millisecond, atEnd: 0, expired: -time.Millisecond}
+var expiries = map[string]time.Time{
+	later: Now.Add(time.Millisecond), atEnd: Now, expired: Now.Add(-time.Millisecond),
+
+	"that expired last year":        time.Date(2025, 12, 31, 23, 59, 59, 999_000_000, time.UTC),
+	"that expired last month":       time.Date(2026, 5, 31, 23, 59, 59, 999_000_000, time.UTC),
+	"that expired yesterday":        time.Date(2026, 6, 14, 23, 59, 59, 999_000_000, time.UTC),
+	"that expired in the last hour": time.Date(2026, 6, 15, 11, 59, 59, 999_000_000, time.UTC),
+	"that expired a minute ago":     time.Date(2026, 6, 15, 12, 29, 59, 999_000_000, time.UTC),
+	"that expired a second ago":     time.Date(2026, 6, 15, 12, 30, 29, 999_000_000, time.UTC),
+	"that expires next year":        time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC),
+	"that expires next month":       time.Date(2026, 7, 1, 0, 0, 0, 0, time.UTC),
+	"that expires tomorrow":         time.Date(2026, 6, 16, 0, 0, 0, 0, time.UTC),
+	"that expires in the next hour": time.Date(2026, 6, 15, 13, 0, 0, 0, time.UTC),
+	"that expires in a minute":      time.Date(2026, 6, 15, 12, 31, 0, 0, time.UTC),
+	"that expires in a second":      time.Date(2026, 6, 15, 12, 30, 31, 0, time.UTC),
+}
+
+// byExpiry are the labels of expiries, the plainest first.
+func byExpiry() []string {
+	rest := slices.Sorted(maps.Keys(expiries))
+	rest = slices.DeleteFunc(rest, func(l string) bool { return l == later || l == atEnd || l == expired })
+	return slices.Concat([]string{"", later, atEnd, expired}, rest)
+}
 
 func join(words ...string) string {
 	return strings.Join(slices.DeleteFunc(words, func(w string) bool { return w == "" }), " ")
@@ -102,8 +127,7 @@ func join(words ...string) string {
 // override makes one override; its name says all about it.
 func override(mode engine.Mode, constraints, expiry string) (name string, o *engine.Override) {
 	made := engine.Override{Mode: mode, Constraints: []byte(terms[constraints])}
-	if d, ok := expiries[expiry]; ok {
-		at := Now.Add(d)
+	if at, ok := expiries[expiry]; ok {
 		made.ExpiresAt = &at
 	}
 	return join(string(mode), constraints, expiry), engine.NewOverride(made)
@@ -125,11 +149,15 @@ func overrideStates() []State {
 	}
 	const block, ask, force = string(engine.ModeBlock), string(engine.ModeRequireApproval), string(engine.ModeForceAuto)
 	for _, mode := range []string{block, ask, force} {
-		for _, expiry := range []string{"", later, atEnd, expired} {
-			add([3]string{mode, "", expiry})
-		}
 		// block and require_approval are judged alike, so one of them in every
 		// variant will do.
+		ends := byExpiry()
+		if mode == ask {
+			ends = ends[:4]
+		}
+		for _, expiry := range ends {
+			add([3]string{mode, "", expiry})
+		}
 		constraints := []string{"on target", "on target_prefix", "on target_cidr", "with an unknown constraint", "with no target in its list"}
 		switch mode {
 		case block:
@@ -204,6 +232,8 @@ type entry struct {
 const (
 	ofAnother = "of another action type"
 	ofUnknown = "of an unknown action type"
+	ofShorter = "of an action type that is its beginning"
+	ofLonger  = "of an action type that begins with it"
 )
 
 func (e entry) make(actionType string) *engine.WhitelistEntry {
@@ -220,11 +250,11 @@ func whitelistStates() []State {
 		for i, w := range list {
 			constraints, rest := w[0], w[1]
 			e := entry{id: fmt.Sprintf("w%d", i+1), constraints: terms[constraints], expiresAt: Now.Add(24 * time.Hour)}
-			if rest == ofAnother || rest == ofUnknown {
+			if strings.HasPrefix(rest, "of an") {
 				e.of = rest
 			}
-			if d, ok := expiries[rest]; ok {
-				e.expiresAt = Now.Add(d)
+			if at, ok := expiries[rest]; ok {
+				e.expiresAt = at
 			}
 			s.parts = append(s.parts, join("entry", e.id, constraints, rest))
 			s.entries = append(s.entries, e)
@@ -232,7 +262,7 @@ func whitelistStates() []State {
 		s.Label = strings.Join(s.parts, " + ")
 		states = append(states, s)
 	}
-	for _, rest := range []string{"", later, atEnd, expired, ofAnother, ofUnknown} {
+	for _, rest := range append(byExpiry(), ofAnother, ofUnknown, ofShorter, ofLonger) {
 		add([2]string{"on target", rest})
 	}
 	for _, constraints := range []string{"on target_prefix", "on target_prefixes", "on target_cidr", "on target_cidr of IPv6", "on target_cidr of one address", "on 65 targets", "with a network of three parts", "on target_prefix and min_confidence",

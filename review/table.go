@@ -65,6 +65,7 @@ type findings struct {
 	paths map[string]bool // that were read and are not in the input
 	reads [engine.Parts]bool
 	held  map[string]bool // rules that held, by place
+	loose bool            // the action type was used loosely, see engine.Trace
 }
 
 func newFindings() *findings {
@@ -77,6 +78,7 @@ func (f *findings) add(g *findings) {
 	}
 	maps.Copy(f.paths, g.paths)
 	maps.Copy(f.held, g.held)
+	f.loose = f.loose || g.loose
 	for p, read := range g.reads {
 		f.reads[p] = f.reads[p] || read
 	}
@@ -111,7 +113,7 @@ func (s *Subject) Policy() *engine.Policy { return s.policy }
 func (s *Space) decide(ctx context.Context, subject *Subject, leave int, progress Progress, f *findings) (*Table, error) {
 	last := subject.last
 	if last == nil || !last.table.Space.same(s) {
-		t, err := s.settle(ctx, subject, leave, progress, true, nil)
+		t, err := s.settle(ctx, subject, leave, progress, nil)
 		if err != nil {
 			return nil, err
 		}
@@ -127,12 +129,12 @@ func (s *Space) decide(ctx context.Context, subject *Subject, leave int, progres
 
 // settle is decide for one subject. The table is made in cells, of the
 // space's size, unless they are nil: a proof makes several and needs one at a time.
-func (s *Space) settle(ctx context.Context, subject *Subject, leave int, progress Progress, sights bool, cells []uint16) (*settled, error) {
+func (s *Space) settle(ctx context.Context, subject *Subject, leave int, progress Progress, cells []uint16) (*settled, error) {
 	if cells == nil {
 		cells = make([]uint16, s.size)
 	}
 	x := &explorer{
-		space: s, subject: subject, sights: sights, table: &Table{Space: s, ID: subject.ID, cells: cells},
+		space: s, subject: subject, table: &Table{Space: s, ID: subject.ID, cells: cells},
 		ids: map[string]uint16{}, found: newFindings(), class: map[engine.BlastRadius][]int{},
 	}
 	for v := range slices.Max(s.sizes[:]) {
@@ -192,7 +194,6 @@ type explorer struct {
 	space   *Space
 	subject *Subject
 	table   *Table
-	sights  bool // are wanted
 	// class are the action types of each radius, zero for unknown ones. Within
 	// one, an evaluation need not read which action type it is about.
 	class map[engine.BlastRadius][]int
@@ -271,7 +272,7 @@ func (e *walker) walk(ctx context.Context, x Situation, f fixed) error {
 func (e *walker) evaluate(ctx context.Context, x Situation, f fixed) (uint16, []engine.Part, error) {
 	at := engine.Place{Values: x, Class: int(e.radii[x[engine.PartActionType]])}
 	situation := func() (*engine.Request, *engine.Facts) { return e.space.facts(x) }
-	d, trace, ran := e.subject.tracer.DecideAt(ctx, e.memo, at, situation, Now, e.sights)
+	d, trace, ran := e.subject.tracer.DecideAt(ctx, e.memo, at, situation, Now)
 	if ran {
 		e.evaluations.Add(1)
 		e.found.note(trace)
@@ -291,6 +292,7 @@ func (f *findings) note(t engine.Trace) {
 		f.paths[path] = true
 	}
 	maps.Copy(f.held, t.Held)
+	f.loose = f.loose || t.Loose
 	for _, p := range t.Reads {
 		f.reads[p] = true
 	}
