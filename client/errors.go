@@ -51,7 +51,7 @@ type Fault struct {
 // Kind is the name that never changes, such as stale_configuration.
 func (p *Problem) Kind() string { return p.Type[strings.LastIndex(p.Type, "/")+1:] }
 
-// Error says in one line what is wrong and where. It is a whole sentence.
+// Error says in one line what is wrong and where.
 func (p *Problem) Error() string {
 	detail := p.Detail
 	if len(p.Errors) > 0 {
@@ -64,7 +64,7 @@ func (p *Problem) Error() string {
 		}
 		detail = strings.Join(faults, "; ")
 	}
-	return fmt.Sprintf("%s (%d %s): %s.", p.Title, p.Status, p.Kind(), strings.TrimRight(detail, "."))
+	return fmt.Sprintf("%s (%d %s): %s", p.Title, p.Status, p.Kind(), strings.TrimRight(detail, "."))
 }
 
 // maxFaults is how many fields are named in an error.

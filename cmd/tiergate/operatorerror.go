@@ -38,7 +38,7 @@ func explain(err error) error {
 		return nil
 	case errors.As(err, &problem):
 		if next := nextStep[problem.Kind()]; next != "" {
-			err = fmt.Errorf("%w What to do: %s", err, next)
+			err = fmt.Errorf("%w. What to do: %s", err, next)
 		}
 		if problem.Status == http.StatusBadRequest || problem.Status == http.StatusRequestEntityTooLarge {
 			return usageError{err}
