@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,6 +26,7 @@ var ErrOtherLog = errors.New("this is another log than before")
 type Following struct {
 	Query  LogQuery        // without To, Limit and Cursor
 	Recent int             // how many rows of before come first, 0 to 500
+	Every  time.Duration   // between two turns; 0 is one second
 	Row    func(Row) error // gets every row once, oldest first; an error ends it
 	Lost   func(error)     // the gate does not answer and is asked again, later and later
 	Back   func()          // it answers again
@@ -36,7 +38,8 @@ type Following struct {
 // gave: none is left out and none comes twice.
 func (c *Client) Follow(ctx context.Context, f Following) error {
 	w := &follower{Following: f, client: c}
-	wait, lost := pollEvery, 0
+	every := cmp.Or(f.Every, pollEvery)
+	wait, lost := every, 0
 	for err := w.begin(ctx); ; err = w.catchUp(ctx) {
 		switch {
 		case ctx.Err() != nil:
@@ -45,7 +48,7 @@ func (c *Client) Follow(ctx context.Context, f Following) error {
 			if lost > 0 {
 				f.Back()
 			}
-			wait, lost = pollEvery, 0
+			wait, lost = every, 0
 		case w.begun && passes(err):
 			wait = min(slowestRetry, firstRetry<<min(lost, 10))
 			wait = wait/2 + rand.N(wait/2) // not all at once after a restart

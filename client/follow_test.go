@@ -64,7 +64,7 @@ func followUntil(t *testing.T, f *fakeLog, recent int, until int64) (got []int64
 	c := fake(t, f.ServeHTTP, Options{})
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	err = c.Follow(ctx, Following{Recent: recent,
+	err = c.Follow(ctx, Following{Recent: recent, Every: 5 * time.Millisecond,
 		Row: func(r Row) error {
 			if got = append(got, r.LogSeq); r.LogSeq == until {
 				cancel()
@@ -100,7 +100,6 @@ func TestFollowLeavesNothingOut(t *testing.T) {
 		"more during the walk": {0, map[int]int64{2: 3000, 3: 3700, 4: 3800, 8: 4000}, run(8, 4000)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
 			f := &fakeLog{n: 7, before: func(f *fakeLog, _ http.ResponseWriter, _ *http.Request) bool {
 				f.n = max(f.n, c.more[f.asked])
 				return false
@@ -115,7 +114,6 @@ func TestFollowLeavesNothingOut(t *testing.T) {
 
 // A log that was empty is followed from its first row.
 func TestFollowFromNothing(t *testing.T) {
-	t.Parallel()
 	f := &fakeLog{before: func(f *fakeLog, _ http.ResponseWriter, _ *http.Request) bool { f.n = int64(f.asked - 1); return false }}
 	if got, _, _, err := followUntil(t, f, 0, 2); err != nil || !slices.Equal(got, run(1, 2)) {
 		t.Errorf("%v %v", got, err)
@@ -151,7 +149,6 @@ func TestFollowThroughFaults(t *testing.T) {
 			return false
 		}}
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
 			got, lost, back, err := followUntil(t, f, 0, 1301)
 			if err != nil || !slices.Equal(got, run(8, 1301)) {
 				t.Errorf("%d rows %v… %v", len(got), got[:min(5, len(got))], err)
@@ -165,7 +162,6 @@ func TestFollowThroughFaults(t *testing.T) {
 
 // What does not pass ends it.
 func TestFollowEnds(t *testing.T) {
-	t.Parallel()
 	at := func(n int, fault func(http.ResponseWriter) bool) *fakeLog {
 		return &fakeLog{n: 7, before: func(f *fakeLog, w http.ResponseWriter, _ *http.Request) bool { return f.asked >= n && fault(w) }}
 	}
