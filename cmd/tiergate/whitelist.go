@@ -40,7 +40,7 @@ func (f *pageFlags) check() error {
 // more says that there are more than one page has.
 func (o *operator) more(next *string) {
 	if next != nil {
-		fmt.Fprintf(o.err, "there are more: add --cursor %s\n", client.Printable(*next))
+		fmt.Fprintf(o.err, "there are more: add --cursor=%s\n", client.Printable(*next))
 	}
 }
 
