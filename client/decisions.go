@@ -93,7 +93,7 @@ func (c *Client) Decide(ctx context.Context, q Question) (Answer[Decision], erro
 
 // Preview asks what would be decided; it writes no row.
 func (c *Client) Preview(ctx context.Context, w WhatIf) (Answer[Decision], error) {
-	return fetch[Decision](ctx, c, request{method: http.MethodPost, path: "/decisions/preview", body: w})
+	return fetch[Decision](ctx, c, request{method: http.MethodPost, path: "/decisions/preview", body: w, reads: true})
 }
 
 // Action is a row of the action table.

@@ -225,21 +225,26 @@ func TestUnknownOutcome(t *testing.T) {
 	}, Options{})
 	_, read := cut.Config(t.Context())
 	_, write := cut.Stop(t.Context(), "x")
+	_, preview := cut.Preview(t.Context(), WhatIf{})
 	nobody := newClient(t, Options{URL: "http://127.0.0.1:1"})
 	_, refused := nobody.Stop(t.Context(), "x")
 	for name, c := range map[string]struct {
 		err     error
 		unknown bool
-	}{"a read": {read, false}, "a change": {write, true}, "a change that was never sent": {refused, false}} {
+	}{"a read": {read, false}, "a preview": {preview, false}, "a change": {write, true}, "a change that was never sent": {refused, false}} {
 		var u *Unreachable
 		if !errors.As(c.err, &u) || u.Unknown != c.unknown || strings.Contains(c.err.Error(), "not known") != c.unknown {
 			t.Errorf("%s: %v", name, c.err)
 		}
 	}
+	// A person who interrupts a change may be too late.
 	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if _, err := cut.Stop(ctx, "x"); !errors.Is(err, context.Canceled) {
-		t.Errorf("interrupted: %v", err)
+	slow := fake(t, func(_ http.ResponseWriter, r *http.Request) { io.Copy(io.Discard, r.Body); cancel(); <-r.Context().Done() }, Options{})
+	if _, err := slow.Stop(ctx, "x"); !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "interrupted; whether it was done is not known") {
+		t.Errorf("an interrupted change: %v", err)
+	}
+	if _, err := slow.Config(ctx); err == nil || err.Error() != context.Canceled.Error() && !strings.HasSuffix(err.Error(), "context canceled") {
+		t.Errorf("an interrupted read: %v", err)
 	}
 }
 

@@ -32,7 +32,10 @@ type request struct {
 	query        url.Values
 	body         any    // sent as JSON, unless it is nil
 	ifMatch      string // sent as If-Match, unless it is empty
+	reads        bool   // it changes nothing, although it is no GET
 }
+
+func (r request) changes() bool { return r.method != http.MethodGet && !r.reads }
 
 // fetch makes a request and reads its answer. It gives the whole answer or an
 // error.
@@ -119,7 +122,7 @@ func isJSON(resp *http.Response, want string) bool {
 
 // unreachable is an error of the way to the gate and back.
 func (c *Client) unreachable(r request, err error) error {
-	if errors.Is(err, context.Canceled) {
+	if errors.Is(err, context.Canceled) && !r.changes() {
 		return err
 	}
 	// The error of net/http repeats the whole URL, with the reason in its query.
@@ -129,6 +132,8 @@ func (c *Client) unreachable(r request, err error) error {
 	}
 	cause := Printable(c.redact(err.Error()))
 	switch {
+	case errors.Is(err, context.Canceled):
+		cause = "interrupted"
 	case errors.Is(err, context.DeadlineExceeded):
 		cause = fmt.Sprintf("no answer within %s", c.timeout)
 	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
@@ -136,7 +141,7 @@ func (c *Client) unreachable(r request, err error) error {
 	}
 	var op *net.OpError
 	dialled := !errors.As(err, &op) || op.Op != "dial"
-	return &Unreachable{URL: Printable(c.base), Cause: cause, Unknown: dialled && r.method != http.MethodGet, err: err}
+	return &Unreachable{URL: Printable(c.base), Cause: cause, Unknown: dialled && r.changes(), err: err}
 }
 
 func (c *Client) redirected(resp *http.Response) error {

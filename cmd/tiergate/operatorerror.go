@@ -44,11 +44,11 @@ func explain(err error) error {
 			return usageError{err}
 		}
 		return err
-	case errors.As(err, &away):
+	case errors.As(err, &away) && !errors.Is(err, context.Canceled):
 		return fmt.Errorf("%w. TIERGATE_URL names the gate", err)
 	case errors.Is(err, client.ErrAnswer):
 		return fmt.Errorf("%w. TIERGATE_URL names the gate", err)
-	case errors.Is(err, context.Canceled):
+	case errors.Is(err, context.Canceled) && away == nil:
 		return errors.New("interrupted")
 	}
 	return err
