@@ -239,7 +239,11 @@ func TestUnknownOutcome(t *testing.T) {
 	}
 	// A person who interrupts a change may be too late.
 	ctx, cancel := context.WithCancel(t.Context())
-	slow := fake(t, func(_ http.ResponseWriter, r *http.Request) { io.Copy(io.Discard, r.Body); cancel(); <-r.Context().Done() }, Options{})
+	slow := fake(t, func(_ http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		cancel()
+		<-r.Context().Done()
+	}, Options{})
 	if _, err := slow.Stop(ctx, "x"); !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "interrupted; whether it was done is not known") {
 		t.Errorf("an interrupted change: %v", err)
 	}

@@ -101,14 +101,7 @@ func (o *operator) ask(ctx context.Context, q client.Question, preview bool) err
 			err = fmt.Errorf("%w. To ask again about the same action: --action-id %s", err, q.ActionID)
 		}
 	}
-	if err != nil {
-		return err
-	}
-	if o.json {
-		err = document(o.out, a.Body)
-	} else {
-		printDecision(o.out, a.Value)
-	}
+	err = tell(o, a, err, func(d client.Decision) error { printDecision(o.out, d); return nil })
 	if err == nil && a.Value.Decision != client.Auto {
 		err = fmt.Errorf("%s may not run by itself: %s", client.Printable(q.ActionType), a.Value.Decision)
 	}

@@ -101,19 +101,15 @@ func logCells(r client.Row) []string {
 
 func (o *operator) readLog(ctx context.Context, q client.LogQuery) error {
 	a, err := o.api.Log(ctx, q)
-	if err != nil {
+	return tell(o, a, err, func(p client.Page[client.Row]) error {
+		var rows [][]string
+		for _, r := range p.Entries {
+			rows = append(rows, logCells(r))
+		}
+		o.more(p.Next)
+		_, err := newTable(o.out, logColumns, rows)
 		return err
-	}
-	if o.json {
-		return document(o.out, a.Body)
-	}
-	var rows [][]string
-	for _, r := range a.Value.Entries {
-		rows = append(rows, logCells(r))
-	}
-	o.more(a.Value.Next)
-	_, err = newTable(o.out, logColumns, rows)
-	return err
+	})
 }
 
 func (o *operator) followLog(ctx context.Context, q client.LogQuery, recent int) error {

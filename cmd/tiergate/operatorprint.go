@@ -89,6 +89,29 @@ func facts(w io.Writer, pairs ...string) {
 	}
 }
 
+// tell prints an answer of the API: as it came, for machines, or as people says.
+func tell[T any](o *operator, a client.Answer[T], err error, people func(T) error) error {
+	switch {
+	case err != nil:
+		return err
+	case o.json:
+		return document(o.out, a.Body)
+	}
+	return people(a.Value)
+}
+
+// sayf prints one line for people. Every text in it may be a server's, and is
+// cleaned.
+func (o *operator) sayf(format string, texts ...any) error {
+	for i, t := range texts {
+		if s, ok := t.(string); ok {
+			texts[i] = client.Printable(s)
+		}
+	}
+	_, err := fmt.Fprintf(o.out, format+"\n", texts...)
+	return err
+}
+
 // document prints an answer of the API as it came.
 func document(w io.Writer, body []byte) error {
 	_, err := fmt.Fprintf(w, "%s\n", bytes.TrimSpace(client.PrintableJSON(body)))

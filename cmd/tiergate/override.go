@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -28,23 +29,21 @@ func overrideListCommand() *cobra.Command {
 	f.register(c)
 	c.RunE = f.operate(func(ctx context.Context, o *operator, _ []string) error {
 		a, err := o.api.Config(ctx)
-		if err != nil {
-			return err
-		}
-		if o.json {
-			return document(o.out, a.Body)
-		}
-		var rows [][]string
-		for _, actionType := range slices.Sorted(maps.Keys(a.Value.Overrides)) {
-			modes := a.Value.Overrides[actionType]
-			for _, mode := range slices.Sorted(maps.Keys(modes)) {
-				v := modes[mode]
-				rows = append(rows, []string{actionType, mode, orDash(v.ExpiresAt), v.SetBy, v.SetAt, constraintsText(v.Constraints), v.Reason})
-			}
-		}
-		return list(o.out, rows, "ACTION TYPE", "MODE", "EXPIRES", "SET BY", "SET AT", "CONSTRAINTS", "REASON")
+		return tell(o, a, err, o.listOverrides)
 	})
 	return c
+}
+
+func (o *operator) listOverrides(cfg client.Config) error {
+	var rows [][]string
+	for _, actionType := range slices.Sorted(maps.Keys(cfg.Overrides)) {
+		modes := cfg.Overrides[actionType]
+		for _, mode := range slices.Sorted(maps.Keys(modes)) {
+			v := modes[mode]
+			rows = append(rows, []string{actionType, mode, orDash(v.ExpiresAt), v.SetBy, v.SetAt, constraintsText(v.Constraints), v.Reason})
+		}
+	}
+	return list(o.out, rows, "ACTION TYPE", "MODE", "EXPIRES", "SET BY", "SET AT", "CONSTRAINTS", "REASON")
 }
 
 func overrideSetCommand() *cobra.Command {
@@ -100,15 +99,10 @@ func (o *operator) setOverride(ctx context.Context, actionType string, change cl
 		}
 	}
 	a, err := o.api.PutOverride(ctx, actionType, change)
-	if err != nil {
-		return err
-	}
-	if o.json {
-		return document(o.out, a.Body)
-	}
-	fmt.Fprintf(o.out, "%s: %s on %s is set\n", client.Printable(a.Value.TenantID), change.Mode, client.Printable(actionType))
-	o.remind(a.Value)
-	return nil
+	return tell(o, a, err, func(now client.Config) error {
+		o.remind(now)
+		return o.sayf("%s: %s on %s is set", now.TenantID, change.Mode, actionType)
+	})
 }
 
 func overrideRemoveCommand() *cobra.Command {
@@ -167,12 +161,10 @@ func (o *operator) removeOverride(ctx context.Context, actionType, mode, reason 
 	if err := o.api.DeleteOverride(ctx, actionType, mode, reason); err != nil {
 		return err
 	}
-	if !o.json {
-		for _, m := range goes {
-			fmt.Fprintf(o.out, "%s: %s on %s is removed\n", client.Printable(cfg.TenantID), client.Printable(m), client.Printable(actionType))
-		}
+	if o.json {
+		return nil
 	}
-	return nil
+	return o.sayf("%s: %s on %s is removed", cfg.TenantID, strings.Join(goes, " and "), actionType)
 }
 
 // modes are those of an override.

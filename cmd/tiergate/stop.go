@@ -19,14 +19,9 @@ func stopCommand() *cobra.Command {
 	registerReason(c, &reason)
 	c.RunE = f.operate(func(ctx context.Context, o *operator, _ []string) error {
 		a, err := o.api.Stop(ctx, reason)
-		if err != nil {
-			return err
-		}
-		if o.json {
-			return document(o.out, a.Body)
-		}
-		fmt.Fprintf(o.out, "%s is stopped: nothing is auto until it is released\n", client.Printable(a.Value.TenantID))
-		return nil
+		return tell(o, a, err, func(cfg client.Config) error {
+			return o.sayf("%s is stopped: nothing is auto until it is released", cfg.TenantID)
+		})
 	})
 	return c
 }
@@ -50,30 +45,24 @@ func (o *operator) release(ctx context.Context, reason string) error {
 		return err
 	}
 	cfg := before.Value
-	a := before
-	if *cfg.Stopped {
-		show := func(w io.Writer) {
-			fmt.Fprintf(w, "%s: stopped → %s decides again\n", client.Printable(cfg.TenantID), client.Printable(cfg.TierLabel))
-			printConfig(w, cfg)
-		}
-		if err := o.mayWiden(ctx, show, "Release it?"); err != nil {
-			return err
-		}
-		if err := o.unchanged(ctx, cfg.Epoch); err != nil {
-			return err
-		}
-		if a, err = o.api.Release(ctx, reason); err != nil {
-			return err
-		}
+	if !*cfg.Stopped {
+		return tell(o, before, nil, func(client.Config) error {
+			return o.sayf("%s is not stopped, so nothing was sent", cfg.TenantID)
+		})
 	}
-	switch {
-	case o.json:
-		return document(o.out, a.Body)
-	case !*cfg.Stopped:
-		fmt.Fprintf(o.err, "%s is not stopped, so nothing was sent\n", client.Printable(cfg.TenantID))
-	default:
-		fmt.Fprintf(o.out, "%s is released: %s decides again\n", client.Printable(cfg.TenantID), client.Printable(a.Value.TierLabel))
-		o.remind(a.Value)
+	show := func(w io.Writer) {
+		fmt.Fprintf(w, "%s: stopped → %s decides again\n", client.Printable(cfg.TenantID), client.Printable(cfg.TierLabel))
+		printConfig(w, cfg)
 	}
-	return nil
+	if err := o.mayWiden(ctx, show, "Release it?"); err != nil {
+		return err
+	}
+	if err := o.unchanged(ctx, cfg.Epoch); err != nil {
+		return err
+	}
+	a, err := o.api.Release(ctx, reason)
+	return tell(o, a, err, func(now client.Config) error {
+		o.remind(now)
+		return o.sayf("%s is released: %s decides again", now.TenantID, now.TierLabel)
+	})
 }

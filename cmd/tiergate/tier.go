@@ -26,14 +26,7 @@ func tierGetCommand() *cobra.Command {
 	f.register(c)
 	c.RunE = f.operate(func(ctx context.Context, o *operator, _ []string) error {
 		a, err := o.api.Config(ctx)
-		if err != nil {
-			return err
-		}
-		if o.json {
-			return document(o.out, a.Body)
-		}
-		printConfig(o.out, a.Value)
-		return nil
+		return tell(o, a, err, func(cfg client.Config) error { printConfig(o.out, cfg); return nil })
 	})
 	return c
 }
@@ -109,15 +102,10 @@ func (o *operator) setTier(ctx context.Context, tier int, reason string) error {
 		if errors.As(err, &problem) && problem.Status == http.StatusPreconditionFailed && !raises && try < loweringTries {
 			continue
 		}
-		if err != nil {
-			return err
-		}
-		if o.json {
-			return document(o.out, after.Body)
-		}
-		fmt.Fprintf(o.out, "%s: %s → %s\n", client.Printable(cfg.TenantID), client.Printable(cfg.TierLabel), client.Printable(after.Value.TierLabel))
-		o.remind(after.Value)
-		return nil
+		return tell(o, after, err, func(now client.Config) error {
+			o.remind(now)
+			return o.sayf("%s: %s → %s", cfg.TenantID, cfg.TierLabel, now.TierLabel)
+		})
 	}
 }
 

@@ -59,18 +59,14 @@ func whitelistListCommand() *cobra.Command {
 			return usageError{err}
 		}
 		a, err := o.api.Whitelist(ctx, actionType, page.limit, page.cursor)
-		if err != nil {
-			return err
-		}
-		if o.json {
-			return document(o.out, a.Body)
-		}
-		var rows [][]string
-		for _, e := range a.Value.Entries {
-			rows = append(rows, []string{e.ID, e.ActionType, e.ExpiresAt, e.SetBy, constraintsText(e.Constraints), e.Reason})
-		}
-		o.more(a.Value.Next)
-		return list(o.out, rows, "ID", "ACTION TYPE", "EXPIRES", "SET BY", "CONSTRAINTS", "REASON")
+		return tell(o, a, err, func(p client.Page[client.WhitelistEntry]) error {
+			var rows [][]string
+			for _, e := range p.Entries {
+				rows = append(rows, []string{e.ID, e.ActionType, e.ExpiresAt, e.SetBy, constraintsText(e.Constraints), e.Reason})
+			}
+			o.more(p.Next)
+			return list(o.out, rows, "ID", "ACTION TYPE", "EXPIRES", "SET BY", "CONSTRAINTS", "REASON")
+		})
 	})
 	return c
 }
@@ -125,15 +121,9 @@ func (o *operator) addWhitelist(ctx context.Context, entry client.WhitelistAddit
 		return err
 	}
 	a, err := o.api.AddWhitelist(ctx, entry)
-	if err != nil {
-		return err
-	}
-	if o.json {
-		return document(o.out, a.Body)
-	}
-	fmt.Fprintf(o.out, "%s: %s is on the whitelist until %s, as %s\n", client.Printable(cfg.TenantID),
-		client.Printable(a.Value.ActionType), client.Printable(a.Value.ExpiresAt), client.Printable(a.Value.ID))
-	return nil
+	return tell(o, a, err, func(e client.WhitelistEntry) error {
+		return o.sayf("%s: %s is on the whitelist until %s, as %s", cfg.TenantID, e.ActionType, e.ExpiresAt, e.ID)
+	})
 }
 
 func whitelistRemoveCommand() *cobra.Command {
@@ -147,10 +137,10 @@ func whitelistRemoveCommand() *cobra.Command {
 		if err := o.api.DeleteWhitelist(ctx, args[0], reason); err != nil {
 			return err
 		}
-		if !o.json {
-			fmt.Fprintf(o.out, "%s is removed\n", client.Printable(args[0]))
+		if o.json {
+			return nil
 		}
-		return nil
+		return o.sayf("%s is removed", args[0])
 	})
 	return c
 }
