@@ -141,6 +141,10 @@ func (o *operator) removeOverride(ctx context.Context, actionType, mode, reason 
 			goes = append(goes, m)
 		}
 	}
+	if len(goes) == 0 {
+		// Asking the gate could remove what somebody sets at this moment.
+		return fmt.Errorf("%s has no such override of %s, so nothing was sent", client.Printable(cfg.TenantID), client.Printable(actionType))
+	}
 	if slices.ContainsFunc(goes, isNarrowing) {
 		show := func(w io.Writer) {
 			fmt.Fprintf(w, "%s, %s: these go\n", client.Printable(cfg.TenantID), client.Printable(actionType))
@@ -155,7 +159,8 @@ func (o *operator) removeOverride(ctx context.Context, actionType, mode, reason 
 		if err := o.unchanged(ctx, cfg.Epoch); err != nil {
 			return err
 		}
-	} else if len(goes) == 1 {
+	}
+	if len(goes) == 1 {
 		mode = goes[0] // and no other that somebody sets at this moment
 	}
 	if err := o.api.DeleteOverride(ctx, actionType, mode, reason); err != nil {
