@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -14,6 +16,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/tiergate/tiergate/cmd/tiergate/binarytest"
+	"github.com/tiergate/tiergate/store/storetest"
 )
 
 // operatorCmds are the commands of scripts that need a gate. Each points
@@ -75,4 +78,42 @@ func busyGate(t *testing.T, gate, method, path string, times int32) *httptest.Se
 		r.Host = to.Host
 		proxy.ServeHTTP(w, r)
 	}))
+}
+
+// An answer that gets lost on the way is not a lost question: the error names the
+// action, and asking again about it finds the row that was written.
+func TestAskAgain(t *testing.T) {
+	g := binarytest.Serve(t, "--dev", "--database-url", storetest.SQLite(t))
+	lossy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		if status, answer, err := g.Do("POST", "/decisions", "dev", "", string(body)); err != nil || status != http.StatusOK {
+			t.Errorf("%d %s %v", status, answer, err)
+		}
+		if conn, _, err := w.(http.Hijacker).Hijack(); err == nil {
+			conn.Close()
+		}
+	}))
+	defer lossy.Close()
+	t.Setenv("TIERGATE_TOKEN", "dev")
+	ask := func(url string, more ...string) (code int, stdout, stderr string) {
+		t.Setenv("TIERGATE_URL", url)
+		var out, err bytes.Buffer
+		code = run(t.Context(), append([]string{"ask", "search_siem", "index:main"}, more...), strings.NewReader(""), &out, &err)
+		return code, out.String(), err.String()
+	}
+	code, stdout, stderr := ask(lossy.URL)
+	_, id, named := strings.Cut(stderr, "--action-id ")
+	if code != exitNo || stdout != "" || !named || !strings.Contains(stderr, "whether it was done is not known") {
+		t.Fatalf("exit code %d, %q, %q", code, stdout, stderr)
+	}
+	id, _, _ = strings.Cut(id, ".")
+	for range 2 {
+		code, stdout, stderr = ask(g.URL, "--action-id", id)
+		if code != exitNo || !strings.Contains(stdout, "log row      1\n") || !strings.Contains(stdout, id) {
+			t.Fatalf("exit code %d, %q, %q", code, stdout, stderr)
+		}
+	}
 }
