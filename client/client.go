@@ -166,11 +166,11 @@ func transport(loopback bool) http.RoundTripper {
 		ForceAttemptHTTP2:      true,
 		TLSHandshakeTimeout:    10 * time.Second,
 		MaxResponseHeaderBytes: 64 << 10,
-		MaxIdleConnsPerHost:    probesAtOnce,
+		MaxIdleConnsPerHost:    idleConns,
 		// A compressed answer could be small on the wire and huge here.
 		DisableCompression: true,
 	}
 }
 
-// probesAtOnce is how many requests a caller sends at once at the most.
-const probesAtOnce = 8
+// idleConns is how many connections are kept for requests that are made at once.
+const idleConns = 8

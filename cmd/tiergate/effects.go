@@ -72,12 +72,14 @@ func (o *operator) tierEffect(ctx context.Context, w io.Writer, cfg client.Confi
 		if row.Decision == client.Auto {
 			continue
 		}
+		of, what := "", client.WhatIf{}
 		if slices.ContainsFunc(row.Constrained, isNarrowing) {
-			add(row, "on targets that its overrides do not name", client.WhatIf{Overrides: unconstrained(cfg.Overrides[row.ActionType])})
-		} else {
-			add(row, "", client.WhatIf{})
+			// Otherwise anyTarget, which is no address, would count as in their networks.
+			of, what.Overrides = "on targets that its overrides do not name", unconstrained(cfg.Overrides[row.ActionType])
 		}
-		add(row, onWhitelist, client.WhatIf{Whitelist: []client.WhatWhitelist{{Constraints: forAnyTarget, ExpiresAt: forEver}}})
+		add(row, of, what)
+		what.Whitelist = []client.WhatWhitelist{{Constraints: forAnyTarget, ExpiresAt: forEver}}
+		add(row, onWhitelist, what)
 	}
 	return o.showEffect(ctx, w, probes)
 }
