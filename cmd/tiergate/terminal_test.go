@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"strings"
@@ -42,33 +43,38 @@ func terminal(t *testing.T) (keyboard, program *os.File) {
 // Decisions are coloured on a terminal, unless NO_COLOR says no; never in a pipe.
 func TestColour(t *testing.T) {
 	g := binarytest.Serve(t, "--dev", "--database-url", storetest.SQLite(t))
-	ask := func(env string, stdout io.Writer) {
+	if status, body, err := g.Do("POST", "/decisions", "dev", "", `{"action_type":"block_ip","target":"203.0.113.9"}`); err != nil || status != http.StatusOK {
+		t.Fatalf("%d %s %v", status, body, err)
+	}
+	show := func(env string, stdout io.Writer, line string) {
 		t.Helper()
-		cmd := exec.Command(binarytest.Path(t), "ask", "block_ip", "203.0.113.9", "--preview")
+		cmd := exec.Command(binarytest.Path(t), strings.Fields(line)...)
 		cmd.Env = append(os.Environ(), "TIERGATE_URL="+g.URL, "TIERGATE_TOKEN=dev", "TERM=xterm", env)
 		cmd.Stdout = stdout
-		if err := cmd.Run(); cmd.ProcessState.ExitCode() != exitNo {
+		if err := cmd.Run(); cmd.ProcessState.ExitCode() == exitUsage {
 			t.Fatal(err)
 		}
 	}
-	for env, coloured := range map[string]bool{"NO_COLOR=": true, "NO_COLOR=1": false, "TERM=dumb": false} {
-		keyboard, program := terminal(t)
-		ask(env, program)
-		program.Close()
-		shown := make([]byte, 4096)
-		n, err := keyboard.Read(shown)
-		if err != nil {
-			t.Fatal(err)
+	for _, line := range []string{"ask block_ip 203.0.113.9 --preview", "log"} {
+		for env, coloured := range map[string]bool{"NO_COLOR=": true, "NO_COLOR=1": false, "TERM=dumb": false} {
+			keyboard, program := terminal(t)
+			show(env, program, line)
+			program.Close()
+			shown := make([]byte, 4096)
+			n, err := keyboard.Read(shown)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text := string(shown[:n])
+			if !strings.Contains(text, "queued_approval") || strings.Contains(text, "\x1b[33mqueued_approval\x1b[0m") != coloured {
+				t.Errorf("%s with %s: %q", line, env, text)
+			}
 		}
-		text := string(shown[:n])
-		if !strings.Contains(text, "queued_approval") || strings.Contains(text, "\x1b[33mqueued_approval\x1b[0m") != coloured {
-			t.Errorf("%s: %q", env, text)
+		var pipe bytes.Buffer
+		show("NO_COLOR=", &pipe, line)
+		if strings.Contains(pipe.String(), "\x1b") {
+			t.Errorf("%s in a pipe is coloured: %q", line, pipe.String())
 		}
-	}
-	var pipe bytes.Buffer
-	ask("NO_COLOR=", &pipe)
-	if strings.Contains(pipe.String(), "\x1b") {
-		t.Errorf("a pipe is coloured: %q", pipe.String())
 	}
 }
 
