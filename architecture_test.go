@@ -23,7 +23,8 @@ var arrows = map[string][]string{
 	"rollout":      {"engine", "bundles"},
 	"server":       {"engine", "rollout"},
 	"review":       {"engine", "engine/model"},
-	"cmd/tiergate": {"policies", "engine", "bundles", "store", "rollout", "server", "review"},
+	"client":       {},
+	"cmd/tiergate": {"client", "policies", "engine", "bundles", "store", "rollout", "server", "review"},
 }
 
 // outside is which third-party modules a package may know, where that is part
@@ -32,6 +33,7 @@ var outside = map[string][]string{
 	"policies": {},
 	"engine":   {"github.com/open-policy-agent/opa", "github.com/go-json-experiment/json", "github.com/google/uuid"},
 	"bundles":  {"github.com/open-policy-agent/opa", "github.com/go-json-experiment/json"},
+	"client":   {"github.com/go-json-experiment/json"},
 }
 
 // The arrows between packages point to the core, and test helpers stay out of

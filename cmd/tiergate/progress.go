@@ -97,9 +97,13 @@ func (p *progress) line(after time.Duration) string {
 
 // isTerminal reports whether somebody looks at w: a character device that is not
 // /dev/null, and no dumb terminal.
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	if !ok || os.Getenv("TERM") == "dumb" {
+func isTerminal(w io.Writer) bool { return os.Getenv("TERM") != "dumb" && isCharacterDevice(w) }
+
+// isCharacterDevice reports whether somebody may be at the other end of a file:
+// it is a character device, and not /dev/null.
+func isCharacterDevice(file any) bool {
+	f, ok := file.(*os.File)
+	if !ok {
 		return false
 	}
 	info, err := f.Stat()

@@ -13,14 +13,16 @@ import (
 
 // The command line as scripts: testdata/*.txtar.
 func TestScripts(t *testing.T) {
+	cmds := operatorCmds(t)
+	// exits CODE tiergate ARGS…: runs the binary and wants that exit code.
+	cmds["exits"] = exits
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("TIERGATE", binarytest.Path(t))
 			return nil
 		},
-		// exits CODE tiergate ARGS…: runs the binary and wants that exit code.
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
+		Cmds: cmds,
 	})
 }
 
