@@ -20,6 +20,9 @@ type Config struct {
 type ChangeMeta struct {
 	Actor  string // name of the credential
 	Reason string
+	// AcceptNotCovered: the actor takes on what the proof of the bundle that is
+	// activated says nothing about. The policy's history shows it.
+	AcceptNotCovered bool
 }
 
 // ConfigChange is what PUT /config asks for.

@@ -30,7 +30,7 @@ type PolicyChange struct {
 	Kind       string
 	BundleHash string
 	Before     json.RawMessage // {"active","shadow"}: hash or null
-	After      json.RawMessage
+	After      json.RawMessage // and "accepted_not_covered": true where the activation accepted that
 	Actor      string
 	Reason     string
 	At         time.Time

@@ -25,9 +25,8 @@ type Memo struct {
 	terms   map[*ast.Term]uint32 // arguments that are known by identity; keeps them alive
 	key     []byte
 
-	results []result         // by number
-	hashes  map[int][]uint32 // numbers of results
-	parts   []Part           // scratch
+	arguments, results interned
+	parts              []Part // scratch
 }
 
 // NewMemo returns an empty one.
@@ -39,7 +38,7 @@ func (t *Tracer) NewMemo() *Memo {
 
 func (m *Memo) clear() {
 	m.entries, m.roots, m.terms = map[int]*recalled{}, map[string]*recalled{}, map[*ast.Term]uint32{}
-	m.results, m.hashes = nil, map[int][]uint32{}
+	m.arguments, m.results = interned{}, interned{}
 }
 
 // maxRemembered bounds a memo: beyond, it begins anew.
@@ -75,7 +74,7 @@ type Decided struct {
 // nothing but the reads; and of sights, unknown paths and rules that held, a trace
 // has those that no trace of the memo had before it, and perhaps more.
 func (t *Tracer) DecideAt(ctx context.Context, memo *Memo, at Place, situation func() (*Request, *Facts), now time.Time) (d *Decided, _ Trace, ran bool) {
-	if len(memo.roots)+len(memo.terms)+len(memo.results) > maxRemembered {
+	if len(memo.roots)+len(memo.terms)+len(memo.results.list) > maxRemembered {
 		memo.clear()
 	}
 	entry := memo.entries[at.Class]
@@ -121,10 +120,38 @@ const (
 	leaf
 )
 
-// result is a value with what a trace knows about the terms in it.
-type result struct {
+// interned gives values numbers.
+type interned struct {
+	list   []marked
+	hashes map[int][]uint32
+}
+
+// marked is a value with what a trace knows about the terms in it.
+type marked struct {
 	value *ast.Term
 	marks []mark
+}
+
+// number is the same for equal values with equal marks.
+func (n *interned) number(value *ast.Term, marks []mark) uint32 {
+	hash := 0
+	if value != nil {
+		hash = value.Value.Hash()
+	}
+	for _, i := range n.hashes[hash] {
+		m := n.list[i]
+		if slices.EqualFunc(m.marks, marks, func(a, b mark) bool { return a.from == b.from }) &&
+			(m.value == value || m.value != nil && value != nil && ast.Compare(m.value.Value, value.Value) == 0) {
+			return i
+		}
+	}
+	if n.hashes == nil {
+		n.hashes = map[int][]uint32{}
+	}
+	i := uint32(len(n.list))
+	n.list = append(n.list, marked{value, slices.Clip(marks)})
+	n.hashes[hash] = append(n.hashes[hash], i)
+	return i
 }
 
 type mark struct {
@@ -259,7 +286,8 @@ func (m *vm) remembered(fn *function, caller *frame, args []func(*frame) *ast.Te
 		value := m.run(fn, caller, args)
 		list := t.active.list
 		t.active = outer
-		number, sure := t.number(value)
+		// A value that holds something of this evaluation's own input is not kept.
+		marks, sure := t.marks(value, nil)
 		if m.err == nil && sure {
 			end = t.memo.reach(root, list, t.at)
 		}
@@ -270,9 +298,9 @@ func (m *vm) remembered(fn *function, caller *frame, args []func(*frame) *ast.Te
 			}
 			return value
 		}
-		end.state, end.value = leaf, number
+		end.state, end.value = leaf, t.memo.results.number(value, marks)
 	}
-	r, looked := t.memo.results[end.value], observed{call: root, value: end.value}
+	r, looked := t.memo.results.list[end.value], observed{call: root, value: end.value}
 	for _, k := range r.marks {
 		t.derive(k.term, k.from)
 	}
@@ -319,12 +347,18 @@ func (t *trace) root(m *vm, fn *function, caller *frame, args []func(*frame) *as
 				key[len(key)-1] = 't'
 			}
 		default:
+			if marks, ok := t.marks(a, nil); ok {
+				// What is in a value of one part is of that part.
+				marks = slices.DeleteFunc(marks, func(m mark) bool { return byte(m.from)+1 == from })
+				key = binary.AppendUvarint(append(key, 'v'), uint64(memo.arguments.number(a, marks)))
+				break
+			}
 			id, ok := memo.terms[a]
 			if !ok {
 				id = uint32(len(memo.terms))
 				memo.terms[a] = id
 			}
-			key = binary.AppendUvarint(append(key, 'c'), uint64(id))
+			key = binary.AppendUvarint(append(key, 'i'), uint64(id))
 		}
 	}
 	memo.key = key
@@ -334,34 +368,6 @@ func (t *trace) root(m *vm, fn *function, caller *frame, args []func(*frame) *as
 		memo.roots[string(key)] = n
 	}
 	return n
-}
-
-// number gives equal values with equal marks one number. It is not sure where
-// the value holds something of this evaluation's own input.
-func (t *trace) number(value *ast.Term) (uint32, bool) {
-	marks, ok := t.marks(value, nil)
-	if !ok {
-		return 0, false
-	}
-	memo := t.memo
-	same := func(n uint32) bool {
-		r := memo.results[n]
-		return slices.EqualFunc(r.marks, marks, func(a, b mark) bool { return a.from == b.from }) && (r.value == value ||
-			r.value != nil && value != nil && ast.Compare(r.value.Value, value.Value) == 0)
-	}
-	hash := 0
-	if value != nil {
-		hash = value.Value.Hash()
-	}
-	for _, n := range memo.hashes[hash] {
-		if same(n) {
-			return n, true
-		}
-	}
-	n := uint32(len(memo.results))
-	memo.results = append(memo.results, result{value, slices.Clip(marks)})
-	memo.hashes[hash] = append(memo.hashes[hash], n)
-	return n, true
 }
 
 const maxMarks = 32

@@ -29,6 +29,9 @@ func (w *world) policySteps(sc *godog.ScenarioContext) {
 	sc.Given(`^two gates for the tenant "([^"]*)" at tier L(\d)-\w+$`, w.twoGates)
 	sc.Given(`^Paula brings policy ([\d.]+), in which search_siem waits for approval, because "([^"]*)"$`, w.bring)
 	sc.Given(`^Paula brings policy ([\d.]+), in which HIGH actions run by themselves at L4, because "([^"]*)"$`, w.bringReckless)
+	sc.Given(`^Paula brings policy ([\d.]+), in which nobody may run search_siem on a target that is the actor, because "([^"]*)"$`, w.bringFourEyes)
+	sc.Given(`^Paula may not activate policy ([\d.]+) without taking on what its proof does not cover$`, w.mayNotActivate)
+	sc.Given(`^Paula activates policy ([\d.]+) and takes on what its proof does not cover because "([^"]*)"$`, w.activateAll)
 	sc.Given(`^Paula may not activate policy ([\d.]+), which breaks the promise "([^"]*)"$`, w.breaksPromise)
 	sc.Given(`^Paula may not bring policy ([\d.]+), which gives no decision where an operator blocks$`, w.mayNotBring)
 	sc.Given(`^Paula (activates|goes back to) policy ([\d.]+) because "([^"]*)"$`, w.makeActive)
@@ -62,6 +65,20 @@ func (w *world) bring(revision, reason string) error {
 
 func (w *world) bringReckless(revision, reason string) error {
 	return w.upload(rollouttest.Revised(w.t, revision, rollouttest.Reckless...), reason, http.StatusCreated)
+}
+
+func (w *world) bringFourEyes(revision, reason string) error {
+	return w.upload(rollouttest.Revised(w.t, revision, rollouttest.FourEyes...), reason, http.StatusCreated)
+}
+
+func (w *world) activateAll(revision, reason string) error {
+	status, text, err := w.gate.Do("POST", "/bundles/"+w.deployment.hashes[revision]+"/activate", adminToken, "",
+		`{"reason": "`+reason+`", "accept_not_covered": true}`)
+	if err == nil && status != http.StatusOK {
+		err = fmt.Errorf("%d %s", status, text)
+	}
+	w.deployment.active = w.deployment.hashes[revision]
+	return err
 }
 
 // breaksPromise: the proof of the real binary refuses, and says why.

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
-	"unicode"
 )
 
 // paint are the colours of a terminal; all empty for none.
@@ -29,8 +28,8 @@ func (r *BacktestReport) WriteText(w io.Writer, colour bool) error {
 	r.textTransitions(out, p)
 	r.textSkipped(out, p)
 	fmt.Fprintf(out, "\n%s in %s, %s rows/s on each of %d cores: %s decided again by their own bundle, %s by the new one\n",
-		rows(r.Rows), (time.Duration(r.Seconds * float64(time.Second))).Round(10*time.Millisecond), digits(int64(r.RowsPerSecond())), r.Workers,
-		digits(r.Replayed), digits(r.Compared))
+		rows(r.Rows), (time.Duration(r.Seconds * float64(time.Second))).Round(10*time.Millisecond), grouped(int64(r.RowsPerSecond())), r.Workers,
+		grouped(r.Replayed), grouped(r.Compared))
 	_, err := io.WriteString(w, out.String())
 	return err
 }
@@ -42,10 +41,10 @@ func (r *BacktestReport) textViolations(out *strings.Builder, p paint) {
 		}
 		return
 	}
-	fmt.Fprintf(out, "\n%s%s of %s are not what their own bundle says about their input (P4):%s\n", p.bad, digits(r.Violated), rows(r.Replayed), p.off)
+	fmt.Fprintf(out, "\n%s%s of %s are not what their own bundle says about their input (P4):%s\n", p.bad, grouped(r.Violated), rows(r.Replayed), p.off)
 	for _, v := range r.Violations {
 		fmt.Fprintf(out, "  %s\n", v.name())
-		fmt.Fprintf(out, "    by %s, logged by %s\n", plain(v.BundleHash), plain(v.EngineVersion))
+		fmt.Fprintf(out, "    by %s, logged by %s\n", clean(v.BundleHash), clean(v.EngineVersion))
 		for _, d := range v.Differences {
 			fmt.Fprintf(out, "    %s: logged %q, now %q\n", d.Field, d.Logged, d.Now)
 		}
@@ -55,29 +54,29 @@ func (r *BacktestReport) textViolations(out *strings.Builder, p paint) {
 
 func (r *BacktestReport) textTransitions(out *strings.Builder, p paint) {
 	if r.Compared > 0 {
-		fmt.Fprintf(out, "\n%s of %s decisions change, %s of them WIDEN\n", digits(r.Changed), digits(r.Compared), digits(r.Widened))
+		fmt.Fprintf(out, "\n%s of %s decisions change, %s of them WIDEN\n", grouped(r.Changed), grouped(r.Compared), grouped(r.Widened))
 	}
 	for _, c := range r.Totals {
 		colour := p.dim
 		if c.Widens {
 			colour = p.bad
 		}
-		fmt.Fprintf(out, "  %s%s → %s: %s, %s%s\n", colour, c.From, c.To, digits(c.Count), direction(c.Widens), p.off)
+		fmt.Fprintf(out, "  %s%s → %s: %s, %s%s\n", colour, c.From, c.To, grouped(c.Count), direction(c.Widens), p.off)
 	}
 	if len(r.Transitions) > 0 {
 		fmt.Fprintln(out)
 		t := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 		fmt.Fprintln(t, "  COUNT\tTENANT\tACTION TYPE\tDECISION\t\tFOR EXAMPLE")
 		for _, c := range r.Transitions {
-			fmt.Fprintf(t, "  %s\t%s\t%s\t%s → %s\t%s\t%s\n", digits(c.Count), plain(c.TenantID), plain(c.ActionType), c.From, c.To, direction(c.Widens), names(c.Samples))
+			fmt.Fprintf(t, "  %s\t%s\t%s\t%s → %s\t%s\t%s\n", grouped(c.Count), clean(c.TenantID), clean(c.ActionType), c.From, c.To, direction(c.Widens), names(c.Samples))
 		}
 		t.Flush()
 	}
 	for _, c := range r.RuleChanges {
-		fmt.Fprintf(out, "  %s stay %s by another rule, %s → %s: %s\n", digits(c.Count), c.Decision, plain(c.From), plain(c.To), names(c.Samples))
+		fmt.Fprintf(out, "  %s stay %s by another rule, %s → %s: %s\n", grouped(c.Count), c.Decision, clean(c.From), clean(c.To), names(c.Samples))
 	}
 	if r.OtherText > 0 {
-		fmt.Fprintf(out, "  %s%s keep decision and rule and get other words, radius or overrides%s\n", p.dim, digits(r.OtherText), p.off)
+		fmt.Fprintf(out, "  %s%s keep decision and rule and get other words, radius or overrides%s\n", p.dim, grouped(r.OtherText), p.off)
 	}
 }
 
@@ -100,7 +99,7 @@ func (r *BacktestReport) textSkipped(out *strings.Builder, p paint) {
 
 func more(out *strings.Builder, count int64, shown int) {
 	if n := count - int64(shown); n > 0 {
-		fmt.Fprintf(out, "    and %s more\n", digits(n))
+		fmt.Fprintf(out, "    and %s more\n", grouped(n))
 	}
 }
 
@@ -115,7 +114,7 @@ func (s Skipped) bundle() string {
 	if s.BundleHash == "" {
 		return ""
 	}
-	return ", " + plain(s.BundleHash)
+	return ", " + clean(s.BundleHash)
 }
 
 // name says which row it is.
@@ -133,21 +132,21 @@ func (s Sample) name() string {
 	if len(parts) == 0 {
 		return "a row without a name"
 	}
-	return plain(strings.Join(parts, ", "))
+	return clean(strings.Join(parts, ", "))
 }
 
 func (s Sample) detail() string {
 	if s.Detail == "" {
 		return ""
 	}
-	return ": " + plain(s.Detail)
+	return ": " + clean(s.Detail)
 }
 
 // names lists the decisions that stand for a finding.
 func names(samples []Sample) string {
 	list := make([]string, len(samples))
 	for i, s := range samples {
-		if list[i] = plain(s.DecisionID); s.DecisionID == "" {
+		if list[i] = clean(s.DecisionID); s.DecisionID == "" {
 			list[i] = s.name()
 		}
 	}
@@ -159,24 +158,5 @@ func rows(n int64) string {
 	if n == 1 {
 		return "1 row"
 	}
-	return digits(n) + " rows"
-}
-
-// digits writes 1234567 as 1,234,567.
-func digits(n int64) string {
-	s := fmt.Sprint(n)
-	for i := len(s) - 3; i > 0; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s
-}
-
-// plain leaves out of a log's text what a terminal would obey.
-func plain(s string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
-			return '�'
-		}
-		return r
-	}, s)
+	return grouped(n) + " rows"
 }

@@ -134,7 +134,7 @@ func block(json []byte) string {
 }
 
 // grouped writes a number with commas.
-func grouped(n int) string {
+func grouped[N int | int64](n N) string {
 	s := fmt.Sprint(n)
 	for i := len(s) - 3; i > 0; i -= 3 {
 		s = s[:i] + "," + s[i:]

@@ -57,7 +57,8 @@ func (r *Rollout) Upload(ctx context.Context, archive []byte, meta engine.Change
 
 // Activate makes a kept bundle with a newer revision the active one of the
 // whole deployment. Once it has returned without an error, no decision of the
-// bundle before is committed, by any gate. It waits a while for the proof.
+// bundle before is committed, by any gate. It waits a while for the proof; what
+// that does not cover is refused unless meta accepts it.
 // Returns engine.ErrNotFound, a *Refusal, or engine.ErrUnavailable, with which
 // it is unknown whether the bundle was activated.
 func (r *Rollout) Activate(ctx context.Context, hash string, meta engine.ChangeMeta) (Bundle, error) {
@@ -85,7 +86,7 @@ func (r *Rollout) move(ctx context.Context, kind, hash string, meta engine.Chang
 		if err := r.judge(ctx, kind, head, b); err != nil {
 			return Bundle{}, err
 		}
-		if err := r.prepare(ctx, kind, hash); err != nil {
+		if err := r.prepare(ctx, kind, hash, meta.AcceptNotCovered); err != nil {
 			return Bundle{}, err
 		}
 		head, err = r.store.MovePolicy(ctx, engine.PolicyMove{Kind: kind, Hash: hash, IfChange: head.ChangeID}, meta)
@@ -153,8 +154,9 @@ func (r *Rollout) judge(ctx context.Context, kind string, head engine.PolicyHead
 }
 
 // prepare makes sure that this gate can run the bundle and, where it is to
-// decide, that it is proved.
-func (r *Rollout) prepare(ctx context.Context, kind, hash string) error {
+// decide, that it is proved. What its proof does not cover must be accepted when
+// it is activated first; the way back is free.
+func (r *Rollout) prepare(ctx context.Context, kind, hash string, accept bool) error {
 	if kind == engine.PolicyShadowStop {
 		return nil
 	}
@@ -176,7 +178,10 @@ func (r *Rollout) prepare(ctx context.Context, kind, hash string) error {
 	waiting, cancel := context.WithTimeout(ctx, r.o.ProofPatience)
 	defer cancel()
 	began := time.Now()
-	_, err = r.proveNow(waiting, hash, b)
+	proof, err := r.proveNow(waiting, hash, b)
+	if err == nil && kind == engine.PolicyActivate && !accept {
+		err = allCovered(proof)
+	}
 	refusal, _ := errors.AsType[*Refusal](err)
 	switch {
 	case err == nil || refusal != nil || ctx.Err() != nil || errors.Is(err, engine.ErrUnavailable):

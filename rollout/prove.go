@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/tiergate/tiergate/bundles"
@@ -93,6 +94,23 @@ func (r *Rollout) proveNow(ctx context.Context, hash string, b *bundles.Bundle) 
 			Detail: fmt.Sprintf("Bundle %s does not hold its promises under %s; the report says which. Nothing was changed.", hash, r.o.EngineVersion)}
 	}
 	return p, err
+}
+
+// allCovered refuses a bundle that does something with the input that its proof
+// did not look at from all sides.
+func allCovered(p engine.Proof) error {
+	var report struct {
+		NotCovered []string `json:"not_covered"`
+	}
+	if err := json.Unmarshal(p.Report, &report); err != nil {
+		return fmt.Errorf("read the proof of bundle %s: %w", p.BundleHash, err)
+	}
+	if len(report.NotCovered) == 0 {
+		return nil
+	}
+	return &Refusal{Kind: NotCovered, Report: p.Report, Detail: fmt.Sprintf(
+		"The promises hold where the proof of bundle %s looked, and it does not cover: %s. Nothing was changed. Change the policy, or activate it with \"accept_not_covered\": true to take that on; the history will show it.",
+		p.BundleHash, strings.Join(report.NotCovered, "; "))}
 }
 
 // prove starts to look for a proof, or returns the search under way.

@@ -16,6 +16,7 @@ const (
 	Refused      Kind = "bundle_refused" // the rules of revisions and rollback do not allow it
 	StillProving Kind = "proof_running"  // ask again
 	ProofFailed  Kind = "proof_failed"   // Report says why
+	NotCovered   Kind = "not_covered"    // the proof says nothing about something, and nobody took that on
 	Contended    Kind = "policy_busy"    // others change the policy at the same time; ask again
 )
 
@@ -23,7 +24,7 @@ const (
 type Refusal struct {
 	Kind   Kind
 	Detail string          // for whoever asked
-	Report json.RawMessage // of the proof, with ProofFailed
+	Report json.RawMessage // of the proof, with ProofFailed and NotCovered
 }
 
 func (r *Refusal) Error() string { return string(r.Kind) + ": " + r.Detail }

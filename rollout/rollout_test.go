@@ -180,6 +180,49 @@ func TestSignatures(t *testing.T) {
 	})
 }
 
+// What a proof does not cover has to be accepted by whoever activates the
+// bundle, and the history shows that. The way back is free.
+func TestNotCovered(t *testing.T) {
+	storetest.Each(t, func(t *testing.T, open storetest.OpenFunc) {
+		s := open()
+		hole, next := revised(t, "1.1.0"), revised(t, "1.2.0")
+		r := start(t, s, func(o *rollout.Options) {
+			o.Prove = func(_ context.Context, b *bundles.Bundle) (bool, json.RawMessage, error) {
+				if b.Hash == hole.Hash {
+					return true, json.RawMessage(`{"not_covered":["this policy also depends on the moon"]}`), nil
+				}
+				return true, json.RawMessage(`{"not_covered":[]}`), nil
+			}
+		})
+		r.upload(hole)
+		r.upload(next)
+		_, err := r.Activate(t.Context(), hole.Hash, petra)
+		refused(t, err, rollout.NotCovered, "depends on the moon")
+		accepts := petra
+		accepts.AcceptNotCovered = true
+		if b, err := r.Activate(t.Context(), hole.Hash, accepts); err != nil || !b.Active {
+			t.Fatalf("%+v %v", b, err)
+		}
+		r.activate(next.Hash)
+		if _, err := r.Rollback(t.Context(), hole.Hash, petra); err != nil {
+			t.Error(err)
+		}
+		changes, err := r.History(t.Context(), engine.PolicyHistoryQuery{Limit: 10})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var accepted []string
+		for _, c := range changes {
+			if strings.Contains(string(c.After), `"accepted_not_covered":true`) {
+				accepted = append(accepted, c.Kind+" "+c.BundleHash)
+			}
+		}
+		if len(accepted) != 1 || accepted[0] != "activate "+hole.Hash {
+			t.Errorf("accepted: %v", accepted)
+		}
+	})
+}
+
 // A bundle that does not hold its promises is never active.
 func TestProofs(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, open storetest.OpenFunc) {

@@ -28,6 +28,9 @@ func refusalProblem(err error) *Problem {
 	case rollout.ProofFailed:
 		p = problem(http.StatusConflict, "proof_failed", "The bundle does not hold its promises", r.Detail)
 		p.Report = jsontext.Value(r.Report)
+	case rollout.NotCovered:
+		p = problem(http.StatusConflict, "not_covered", "The proof does not cover all that the bundle does", r.Detail)
+		p.Report = jsontext.Value(r.Report)
 	case rollout.Contended:
 		p = problem(http.StatusServiceUnavailable, "policy_busy", "Others change the policy at the same time", r.Detail)
 		p.retryAfter = "1"
@@ -37,12 +40,13 @@ func refusalProblem(err error) *Problem {
 	return p
 }
 
-func (s *server) activate(c *gin.Context) error    { return s.moveBundle(c, Rollout.Activate) }
-func (s *server) rollback(c *gin.Context) error    { return s.moveBundle(c, Rollout.Rollback) }
-func (s *server) startShadow(c *gin.Context) error { return s.moveBundle(c, Rollout.StartShadow) }
+func (s *server) activate(c *gin.Context) error    { return s.moveBundle(c, true, Rollout.Activate) }
+func (s *server) rollback(c *gin.Context) error    { return s.moveBundle(c, false, Rollout.Rollback) }
+func (s *server) startShadow(c *gin.Context) error { return s.moveBundle(c, false, Rollout.StartShadow) }
 
-// moveBundle makes a change that takes a reason in the body.
-func (s *server) moveBundle(c *gin.Context, move func(Rollout, context.Context, string, engine.ChangeMeta) (rollout.Bundle, error)) error {
+// moveBundle makes a change that takes a reason in the body and, if it accepts
+// what a proof does not cover, the word about that.
+func (s *server) moveBundle(c *gin.Context, accepts bool, move func(Rollout, context.Context, string, engine.ChangeMeta) (rollout.Bundle, error)) error {
 	p, err := s.policies()
 	if err != nil {
 		return err
@@ -54,16 +58,40 @@ func (s *server) moveBundle(c *gin.Context, move func(Rollout, context.Context, 
 	if err != nil {
 		return err
 	}
-	reason, err := readReason(c)
+	meta, err := readMove(c, accepts)
 	if err != nil {
 		return err
 	}
-	moved, err := move(p, c.Request.Context(), hash, engine.ChangeMeta{Actor: who(c).name, Reason: reason})
+	moved, err := move(p, c.Request.Context(), hash, meta)
 	if err != nil {
 		return noBundle(err)
 	}
 	s.answer(c, http.StatusOK, bundleOf(moved, false))
 	return nil
+}
+
+func readMove(c *gin.Context, accepts bool) (engine.ChangeMeta, error) {
+	meta := engine.ChangeMeta{Actor: who(c).name}
+	var err error
+	if !accepts {
+		meta.Reason, err = readReason(c)
+		return meta, err
+	}
+	body, err := readBody(c, maxBody)
+	if err != nil {
+		return meta, err
+	}
+	var b struct {
+		Reason           string `json:"reason"`
+		AcceptNotCovered bool   `json:"accept_not_covered"`
+	}
+	if err := decodeStrict(body, &b); err != nil {
+		return meta, err
+	}
+	var f faults
+	f.reason("reason", b.Reason, true)
+	meta.Reason, meta.AcceptNotCovered = b.Reason, b.AcceptNotCovered
+	return meta, f.err()
 }
 
 func (s *server) stopShadow(c *gin.Context) error {

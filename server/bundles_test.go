@@ -26,7 +26,8 @@ func revised(t testing.TB, revision string, edits ...string) (hash string, archi
 }
 
 // withRollout gives a rig a rollout and the gate that it moves. Revision
-// 1.6.66 fails its proof, and 1.7.77 is never finished with it.
+// 1.6.66 fails its proof, 1.7.77 is never finished with it, and that of 1.8.88
+// does not cover all.
 func withRollout(t testing.TB) func(*Options) {
 	return func(o *Options) {
 		builtin, err := bundles.LoadFS(policies.FS)
@@ -40,6 +41,9 @@ func withRollout(t testing.TB) func(*Options) {
 			Prove: func(ctx context.Context, b *bundles.Bundle) (bool, json.RawMessage, error) {
 				if b.Revision == "1.7.77" {
 					<-ctx.Done()
+				}
+				if b.Revision == "1.8.88" {
+					return true, json.RawMessage(`{"not_covered":["this policy also looks at the moon: not covered"]}`), nil
 				}
 				return b.Revision != "1.6.66", json.RawMessage(`{"situations":3}`), ctx.Err()
 			},
@@ -157,6 +161,14 @@ func TestProofsOverHTTP(t *testing.T) {
 	if got := r.must(200, "any-admin", "GET", base+"/bundles/"+fails, ""); got.body["proof"].(map[string]any)["state"] != "fails" || got.body["proof"].(map[string]any)["report"] == nil {
 		t.Error(got.raw)
 	}
+	hole, archive := revised(t, "1.8.88")
+	r.upload(201, archive)
+	got = r.must(409, "any-admin", "POST", base+"/bundles/"+hole+"/activate", `{"reason":"x","accept_not_covered":false}`)
+	if got.body["type"] != typeBase+"not_covered" || !strings.Contains(got.body["detail"].(string), "at the moon") || got.body["report"] == nil {
+		t.Error(got.raw)
+	}
+	r.must(400, "any-admin", "POST", base+"/bundles/"+hole+"/activate", `{"reason":"x","accept_not_covered":1}`)
+	r.must(400, "any-admin", "POST", base+"/bundles/"+hole+"/rollback", `{"reason":"x","accept_not_covered":true}`)
 	endless, archive := revised(t, "1.7.77")
 	if got := r.upload(201, archive); got.body["proof"].(map[string]any)["state"] != "running" {
 		t.Error(got.raw)

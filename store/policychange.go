@@ -208,7 +208,7 @@ func (c *policyChanger) recordPolicy(kind, hash string, before engine.PolicyHead
 		return err
 	}
 	if err := c.exec(`INSERT INTO policy_change (change_id, policy_epoch, kind, bundle_hash, before, after, actor, reason, at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
-		c.head.ChangeID, c.head.Epoch, kind, hash, headDoc(before), headDoc(c.head), c.meta.Actor, c.meta.Reason, engine.FormatTime(c.now)); err != nil {
+		c.head.ChangeID, c.head.Epoch, kind, hash, headDoc(before, false), headDoc(c.head, c.meta.AcceptNotCovered && kind == engine.PolicyActivate), c.meta.Actor, c.meta.Reason, engine.FormatTime(c.now)); err != nil {
 		return err
 	}
 	if _, ok := c.s.db.(*postgres); !ok {
@@ -218,8 +218,12 @@ func (c *policyChanger) recordPolicy(kind, hash string, before engine.PolicyHead
 }
 
 // headDoc is what a change row says about a head.
-func headDoc(h engine.PolicyHead) string {
-	b, err := json.Marshal(map[string]any{"active": orNull(h.Active), "shadow": orNull(h.Shadow)})
+func headDoc(h engine.PolicyHead, accepted bool) string {
+	doc := map[string]any{"active": orNull(h.Active), "shadow": orNull(h.Shadow)}
+	if accepted {
+		doc["accepted_not_covered"] = true
+	}
+	b, err := json.Marshal(doc)
 	if err != nil { // strings always marshal
 		panic(err)
 	}

@@ -66,11 +66,11 @@ func writeFile(path string, write func(io.Writer) error) error {
 
 func bundleInspectCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "inspect DIR|FILE",
+		Use:   "inspect DIR|FILE|git:REV[:PATH]",
 		Short: "Print a bundle's revision, hash and content as JSON",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			b, err := bundles.Load(args[0])
+			b, _, err := loadSource(cmd.Context(), args[0])
 			if err != nil {
 				return usageError{err}
 			}

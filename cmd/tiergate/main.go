@@ -10,9 +10,12 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/tiergate/tiergate/client"
 )
 
 // Exit codes. Every subcommand keeps to them.
@@ -47,12 +50,25 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	case err == nil:
 		return exitOK
 	case errors.As(err, &usage):
-		fmt.Fprintf(stderr, "tiergate: %v\n", err)
+		say(stderr, err)
 		return exitUsage
 	default:
-		fmt.Fprintf(stderr, "tiergate: %v\n", err)
+		say(stderr, err)
 		return exitNo
 	}
+}
+
+// say prints an error, which may quote anything that somebody else wrote.
+func say(w io.Writer, err error) {
+	lines := strings.Split(err.Error(), "\n")
+	for i, line := range lines {
+		parts := strings.Split(line, "\t")
+		for k, part := range parts {
+			parts[k] = client.Printable(part)
+		}
+		lines[i] = strings.Join(parts, "\t")
+	}
+	fmt.Fprintf(w, "tiergate: %s\n", strings.Join(lines, "\n"))
 }
 
 func rootCommand() *cobra.Command {

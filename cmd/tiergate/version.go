@@ -9,8 +9,9 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// tiergateVersion is the release; see CHANGELOG.md.
-const tiergateVersion = "0.1.0"
+// tiergateVersion is the release; see CHANGELOG.md. Proofs are kept under it, so
+// it rises whenever the prover looks at more than before.
+const tiergateVersion = "0.2.0"
 
 // engineVersion goes into every row: what evaluated the policy.
 func engineVersion() string {
