@@ -35,7 +35,8 @@ func TestConcurrentDecisions(t *testing.T) {
 		wg.Go(func() {
 			order := rand.New(rand.NewPCG(uint64(caller), 9)).Perm(len(inputs))
 			for _, i := range order {
-				got, err := fresh.Decide(t.Context(), inputs[i])
+				var got Verdict
+				err := patiently(t.Context(), func() (err error) { got, err = fresh.Decide(t.Context(), inputs[i]); return err })
 				if err != nil || got.Rule != want[i].Rule || got.Rationale != want[i].Rationale {
 					t.Errorf("%s\nnow %s (%v), alone %s", docs[i], got.Rule, err, want[i].Rule)
 					return
