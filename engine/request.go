@@ -61,8 +61,15 @@ type Entry struct {
 // AutoValidFor is how long an "auto" may be acted upon.
 const AutoValidFor = time.Minute
 
-// ValidUntil is when an "auto" runs out; ok is false for other decisions.
+// ValidUntil is when an "auto", or a decision that was made again and released
+// its action, runs out; ok is false for other decisions.
 func (e *Entry) ValidUntil() (t time.Time, ok bool) {
+	if e.Supersedes != "" {
+		if e.Approval == nil || e.Approval.Status != ApprovalReleased {
+			return time.Time{}, false
+		}
+		return e.Approval.ValidUntil, true
+	}
 	if e.Decision != Auto {
 		return time.Time{}, false
 	}

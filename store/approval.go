@@ -43,7 +43,7 @@ func scanApproval(scan func(...any) error) (*engine.Approval, error) {
 // Approval returns the tenant's approval with its events. Returns
 // engine.ErrNotFound where there is none.
 func (s *Store) Approval(ctx context.Context, tenant, id string) (*engine.Approval, error) {
-	a, err := s.approvalState(ctx, tenant, id)
+	a, err := s.ApprovalState(ctx, tenant, id)
 	if err != nil {
 		return nil, err
 	}
@@ -83,8 +83,8 @@ func scanEvent(scan func(...any) error) (e engine.ApprovalEvent, err error) {
 	return e, nil
 }
 
-// approvalState is Approval without the events.
-func (s *Store) approvalState(ctx context.Context, tenant, approvalID string) (*engine.Approval, error) {
+// ApprovalState is Approval without the events.
+func (s *Store) ApprovalState(ctx context.Context, tenant, approvalID string) (*engine.Approval, error) {
 	id, err := uuid.Parse(approvalID)
 	if err != nil {
 		return nil, fmt.Errorf("approval %.80q: %w", approvalID, engine.ErrNotFound)
@@ -157,6 +157,6 @@ func (s *Store) withApproval(ctx context.Context, e *engine.Entry) error {
 		return nil
 	}
 	var err error
-	e.Approval, err = s.approvalState(ctx, e.TenantID, e.ApprovalID)
+	e.Approval, err = s.ApprovalState(ctx, e.TenantID, e.ApprovalID)
 	return err
 }
