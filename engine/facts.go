@@ -81,6 +81,9 @@ type AppendResult struct {
 	// LogSeq, or, when Repeated, the one that was there before.
 	Entry    *Entry
 	Repeated bool
+	// Approval is the approval that the entry, a queued_approval, opened or
+	// joined.
+	Approval *Approval
 	// Epoch is the tenant's epoch when the batch committed, and PolicyEpoch the
 	// deployment's.
 	Epoch, PolicyEpoch int64

@@ -26,6 +26,7 @@ const policyPatience = time.Second
 type Gate struct {
 	facts  FactSource
 	log    Log
+	votes  Approvals
 	active atomic.Pointer[active]
 	shadow atomic.Pointer[Shadow]
 	engine string
@@ -45,6 +46,7 @@ type active struct {
 type GateOptions struct {
 	Facts         FactSource
 	Log           Log
+	Approvals     Approvals // nil: nobody can vote
 	Policy        *Policy
 	PolicyEpoch   int64            // of the activation of Policy
 	EngineVersion string           // goes into every row
@@ -54,7 +56,7 @@ type GateOptions struct {
 
 // NewGate makes a gate with an active policy.
 func NewGate(o GateOptions) *Gate {
-	g := &Gate{facts: o.Facts, log: o.Log, engine: o.EngineVersion, now: o.Now, logger: o.Logger}
+	g := &Gate{facts: o.Facts, log: o.Log, votes: o.Approvals, engine: o.EngineVersion, now: o.Now, logger: o.Logger}
 	if g.now == nil {
 		g.now = time.Now
 	}
@@ -233,6 +235,9 @@ func (g *Gate) decideOn(ctx context.Context, a *active, r *Request, facts *Facts
 			return nil, nil, fmt.Errorf("make an action id: %w", err)
 		}
 		e.ActionID, e.FreshActionID = action.String(), true
+	}
+	if verdict.Decision == QueuedApproval {
+		e.Needed, e.Wait = p.askTerms(verdict.BlastRadius)
 	}
 	if r.Parameters != nil {
 		sum := sha256.Sum256(r.Parameters)

@@ -6,13 +6,37 @@ import (
 	"strings"
 
 	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/util"
 )
 
-// ComparedNumbers lists, sorted, the numbers that the bundle's rules compare
-// something with, as they are written.
+// decisionRules lists the rules that data.gate.decision may use, itself included,
+// as OPA's own graph of dependencies has them. What a bundle says beside it,
+// such as data.gate.release, changes no decision.
+func (p *Policy) decisionRules() []*ast.Rule {
+	var found []*ast.Rule
+	seen := map[util.T]bool{}
+	var visit func(util.T)
+	visit = func(node util.T) {
+		if seen[node] {
+			return
+		}
+		seen[node] = true
+		found = append(found, node.(*ast.Rule))
+		for next := range p.compiler.Graph.Dependencies(node) {
+			visit(next)
+		}
+	}
+	for _, r := range p.compiler.GetRules(ast.MustParseRef("data.gate.decision")) {
+		visit(r)
+	}
+	return found
+}
+
+// ComparedNumbers lists, sorted, the numbers that the rules of the decision
+// compare something with, as they are written.
 func (p *Policy) ComparedNumbers() []string {
 	found := map[string]bool{}
-	for _, m := range p.compiler.Modules {
+	for _, m := range p.decisionRules() {
 		ast.WalkExprs(m, func(e *ast.Expr) bool {
 			if terms, ok := e.Terms.([]*ast.Term); ok && len(terms) == 3 && comparisons[terms[0].String()] {
 				for _, t := range terms[1:] {
@@ -29,11 +53,11 @@ func (p *Policy) ComparedNumbers() []string {
 
 var comparisons = set("lt lte gt gte equal neq eq")
 
-// InputPaths lists, sorted, the paths below input that the bundle's rules name
-// and that no traced part is or holds.
+// InputPaths lists, sorted, the paths below input that the rules of the decision
+// name and that no traced part is or holds.
 func (p *Policy) InputPaths() []string {
 	found := map[string]bool{}
-	for _, m := range p.compiler.Modules {
+	for _, m := range p.decisionRules() {
 		ast.WalkRefs(m, func(r ast.Ref) bool {
 			if r[0].Equal(ast.InputRootDocument) {
 				if path, unknown := unknownPath(r); unknown {

@@ -43,6 +43,11 @@ type Policy struct {
 	compiler *ast.Compiler
 	query    ast.Body
 	queryC   ast.QueryCompiler
+	// release is the query data.gate.release and terms the table it goes by;
+	// both nil in a bundle that has none.
+	release  ast.Body
+	releaseC ast.QueryCompiler
+	terms    map[string]*terms
 	// The store is never written, so that its one read transaction can stay
 	// open for the policy's whole life.
 	store storage.Store
@@ -61,6 +66,9 @@ func NewPolicy(ctx context.Context, src PolicySource) (*Policy, error) {
 		return nil, err
 	}
 	if err := p.tryOut(ctx); err != nil {
+		return nil, fmt.Errorf("policy %s is refused: %w", src.ID.BundleHash, err)
+	}
+	if err := p.tryRelease(ctx); err != nil {
 		return nil, fmt.Errorf("policy %s is refused: %w", src.ID.BundleHash, err)
 	}
 	return p, nil
@@ -106,6 +114,9 @@ func newPolicy(ctx context.Context, src PolicySource) (*Policy, error) {
 	// Tables as OPA's own values, so that reading them converts nothing.
 	p.store = inmem.NewFromObjectWithOpts(src.Data, inmem.OptReturnASTValuesOnRead(true), inmem.OptRoundTripOnWrite(false))
 	if p.txn, err = p.store.NewTransaction(ctx); err != nil {
+		return nil, fmt.Errorf("policy %s: %w", src.ID.BundleHash, err)
+	}
+	if err := p.prepareRelease(src.Data); err != nil {
 		return nil, fmt.Errorf("policy %s: %w", src.ID.BundleHash, err)
 	}
 	data, err := ast.InterfaceToValue(src.Data)
@@ -253,12 +264,17 @@ func (p *Policy) eval(ctx context.Context, input ast.Value) (result *ast.Term, e
 }
 
 // evalTopdown evaluates with OPA's own evaluator.
-func (p *Policy) evalTopdown(ctx context.Context, input ast.Value, cancel topdown.Cancel) (result *ast.Term, err error) {
+func (p *Policy) evalTopdown(ctx context.Context, input ast.Value, cancel topdown.Cancel) (*ast.Term, error) {
+	return p.query1(ctx, p.query, p.queryC, input, cancel)
+}
+
+// query1 evaluates a prepared query that has at most one value.
+func (p *Policy) query1(ctx context.Context, query ast.Body, compiler ast.QueryCompiler, input ast.Value, cancel topdown.Cancel) (result *ast.Term, err error) {
 	caches := takeCaches()
 	defer caches.giveBack()
 	n := 0
-	err = topdown.NewQuery(p.query).
-		WithQueryCompiler(p.queryC).
+	err = topdown.NewQuery(query).
+		WithQueryCompiler(compiler).
 		WithCompiler(p.compiler).
 		WithStore(p.store).
 		WithTransaction(p.txn).
@@ -276,7 +292,7 @@ func (p *Policy) evalTopdown(ctx context.Context, input ast.Value, cancel topdow
 			return nil
 		})
 	if err == nil && n > 1 {
-		err = fmt.Errorf("data.gate.decision has %d values", n)
+		err = fmt.Errorf("the query has %d values", n)
 	}
 	if err != nil {
 		return nil, err

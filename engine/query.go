@@ -13,8 +13,20 @@ type LogQuery struct {
 	TargetPrefix string // byte-wise
 	IncidentID   string
 	Rule         string
+	Outcome      OutcomeStatus
 	BeforeSeq    int64 // only rows with a smaller LogSeq; 0: from the newest
 	Limit        int   // 1..500
+}
+
+// ApprovalQuery selects approvals of one tenant, newest first. Zero fields
+// select everything.
+type ApprovalQuery struct {
+	Status      ApprovalStatus // as it is at Now
+	ActionType  string
+	BlastRadius BlastRadius
+	BeforeID    string // only approvals opened before that one
+	Limit       int
+	Now         time.Time
 }
 
 // SummaryRow counts decisions that share decision, radius and rule.

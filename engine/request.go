@@ -18,6 +18,7 @@ type Request struct {
 	IncidentID string
 	ReadSet    []byte // RFC 8785 bytes of the view the agent read, nil when absent
 	Principal  string // name of the credential that asked
+	Person     string // whose credential it is; "": Principal. Not kept in the log.
 	// Digest is the SHA-256 of the request body in RFC 8785 form without its
 	// action_id. Two requests with one action_id are the same request when
 	// their digests are equal.
@@ -42,13 +43,33 @@ type Entry struct {
 	PolicyEpoch      int64 // of the activation that made Policy the active bundle
 	LogSeq           int64 // 1,2,3… per tenant; given by the log
 	DecidedAt        time.Time
+
+	// ApprovalID is the approval that a queued_approval waits for, or by which
+	// the decision was made again; given by the log. Supersedes is then the
+	// decision that opened the approval.
+	ApprovalID string
+	Supersedes string
+	// Approval is where that approval stands, as far as it was asked for.
+	Approval *Approval
+	// Needed and Wait are what the bundle asks of an approval that this entry
+	// opens: how many must approve, and within what time. Zero: 1 (CRITICAL 2)
+	// and DefaultWait. Not kept in the log.
+	Needed int
+	Wait   time.Duration
 }
 
 // AutoValidFor is how long an "auto" may be acted upon.
 const AutoValidFor = time.Minute
 
-// ValidUntil is when an "auto" runs out; ok is false for other decisions.
+// ValidUntil is when an "auto", or a decision that was made again and released
+// its action, runs out; ok is false for other decisions.
 func (e *Entry) ValidUntil() (t time.Time, ok bool) {
+	if e.Supersedes != "" {
+		if e.Approval == nil || e.Approval.Status != ApprovalReleased {
+			return time.Time{}, false
+		}
+		return e.Approval.ValidUntil, true
+	}
 	if e.Decision != Auto {
 		return time.Time{}, false
 	}

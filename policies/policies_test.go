@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -109,8 +110,11 @@ func TestStrictAndFormatted(t *testing.T) {
 	}
 }
 
-// Every rule that decides says so in METADATA, once: id, decision, rationale.
+// Every rule that decides says so in METADATA, once: id, decision or outcome,
+// rationale.
 func TestVerdictsHaveMetadata(t *testing.T) {
+	deciding := map[ast.Var]int{"_verdict": 9, "_release": 11}
+	found := map[ast.Var]int{}
 	seen := map[string]bool{}
 	for path, m := range modules(load(t)) {
 		if strings.HasSuffix(path, "_test.rego") {
@@ -128,9 +132,10 @@ func TestVerdictsHaveMetadata(t *testing.T) {
 			}
 		}
 		for _, rule := range m.Rules {
-			if rule.Head.Name != "_verdict" {
+			if deciding[rule.Head.Name] == 0 {
 				continue
 			}
+			found[rule.Head.Name]++
 			a := rules[rule]
 			if a == nil {
 				t.Errorf("%s: no METADATA", rule.Loc())
@@ -142,14 +147,17 @@ func TestVerdictsHaveMetadata(t *testing.T) {
 			if id == "" || rationale == "" || a.Title == "" || seen[id] {
 				t.Errorf("%s: METADATA needs a title, a rule id of its own (%q) and a rationale", rule.Loc(), id)
 			}
-			if _, err := engine.ParseDecision(decision); err != nil {
+			if _, err := engine.ParseDecision(decision); err != nil && rule.Head.Name == "_verdict" {
 				t.Errorf("%s: %v", rule.Loc(), err)
+			}
+			if outcome, _ := a.Custom["outcome"].(string); outcome == "" && rule.Head.Name == "_release" {
+				t.Errorf("%s: METADATA needs an outcome", rule.Loc())
 			}
 			seen[id] = true
 		}
 	}
-	if len(seen) != 9 {
-		t.Errorf("%d rules decide, want 9: %v", len(seen), seen)
+	if !maps.Equal(found, deciding) {
+		t.Errorf("so many rules decide: %v, want %v", found, deciding)
 	}
 }
 

@@ -32,16 +32,17 @@ type decisionAnswer struct {
 	ConfigEpoch      int64        `json:"config_epoch"`
 	LogSeq           int64        `json:"log_seq,omitzero"` // left out of a preview
 	DecidedAt        string       `json:"decided_at"`
-	ValidUntil       string       `json:"valid_until,omitempty"` // on auto only
+	ValidUntil       string       `json:"valid_until,omitempty"` // on auto, and on what was decided again and released
+	Approval         *approvalRef `json:"approval,omitempty"`    // on queued_approval, and on what was decided again
 }
 
-func answerOf(e *engine.Entry) *decisionAnswer {
+func (s *server) answerOf(e *engine.Entry) *decisionAnswer {
 	a := &decisionAnswer{
 		DecisionID: e.DecisionID, ActionID: e.ActionID, TenantID: e.TenantID,
 		Decision: e.Decision.String(), Rule: e.Rule, Rationale: e.Rationale,
 		BlastRadius: e.BlastRadius.String(), MaturityTier: e.MaturityTier, TierLabel: e.TierLabel,
 		OverridesApplied: e.OverridesApplied, Rollback: e.Rollback, Policy: policyOf(e.Policy),
-		ConfigEpoch: e.ConfigEpoch, LogSeq: e.LogSeq, DecidedAt: engine.FormatTime(e.DecidedAt),
+		ConfigEpoch: e.ConfigEpoch, LogSeq: e.LogSeq, DecidedAt: engine.FormatTime(e.DecidedAt), Approval: s.approvalRefOf(e.Approval),
 	}
 	if a.OverridesApplied == nil {
 		a.OverridesApplied = []string{}
@@ -66,13 +67,22 @@ type rowAnswer struct {
 	EngineVersion    string         `json:"engine_version"`
 	PolicyEpoch      int64          `json:"policy_epoch"`
 	Input            jsontext.Value `json:"input,omitempty"`
+	ApprovalID       string         `json:"approval_id,omitempty"`
+	Supersedes       string         `json:"supersedes,omitempty"`    // the decision that was made again by this one
+	SupersededBy     string         `json:"superseded_by,omitempty"` // the one that was made again; of one row only
+
+	Outcomes []outcomeAnswer `json:"outcomes,omitempty"` // of one row only
 }
 
-func rowOf(e *engine.Entry, withInput bool) rowAnswer {
+func (s *server) rowOf(e *engine.Entry, withInput bool) rowAnswer {
 	r := rowAnswer{
-		decisionAnswer: *answerOf(e), ActionType: e.ActionType, Target: e.Target, Actor: e.Actor,
+		decisionAnswer: *s.answerOf(e), ActionType: e.ActionType, Target: e.Target, Actor: e.Actor,
 		Confidence: e.Confidence, IncidentID: e.IncidentID, ReadSet: e.ReadSet,
 		ParametersDigest: e.ParametersDigest, Principal: e.Principal, EngineVersion: e.EngineVersion, PolicyEpoch: e.PolicyEpoch,
+		ApprovalID: e.ApprovalID, Supersedes: e.Supersedes,
+	}
+	if e.Approval != nil && e.Supersedes == "" {
+		r.SupersededBy = e.Approval.ReleaseDecisionID
 	}
 	if withInput {
 		r.Input = e.Input

@@ -28,7 +28,11 @@ const (
 	// PolicyAdmin changes which policy decides, for all tenants at once; only a
 	// credential for all tenants can have it.
 	PolicyAdmin Role = "policy_admin"
+	Approver    Role = "approver" // says yes or no to actions that wait for approval
 )
+
+// allRoles are all that a token file can name.
+var allRoles = []Role{Agent, Operator, Auditor, Approver, PolicyAdmin}
 
 // anyTenant is the tenant of a credential that names the tenant itself.
 const anyTenant = "*"
@@ -46,6 +50,7 @@ type credential struct {
 	name   string
 	tenant string
 	roles  []Role
+	person string // whose it is; several credentials may be one person's
 }
 
 // Tokens is the set of credentials, from a file or built in. The file holds
@@ -56,7 +61,8 @@ type Tokens struct {
 }
 
 // LoadTokens reads a token file: a line each,
-// `<sha256 hex of the token> <name> <tenant|*> <role,role>`, `#` comments.
+// `<sha256 hex of the token> <name> <tenant|*> <role,role> [person]`, `#`
+// comments. Without a person, the credential is that of the person of its name.
 func LoadTokens(path string) (*Tokens, error) {
 	t := &Tokens{path: path}
 	if err := t.Reload(); err != nil {
@@ -65,10 +71,15 @@ func LoadTokens(path string) (*Tokens, error) {
 	return t, nil
 }
 
-// DevTokens is one token, "dev", with every role for every tenant.
+// DevTokens is the token "dev", with every role for every tenant, and those of
+// two people who approve: an agent, which dev is, too, never can.
 func DevTokens() *Tokens {
 	t := &Tokens{}
-	t.list.Store(&[]credential{{sha256.Sum256([]byte("dev")), "dev", anyTenant, []Role{Agent, Operator, Auditor, PolicyAdmin}}})
+	list := []credential{{sha256.Sum256([]byte("dev")), "dev", anyTenant, allRoles, "dev"}}
+	for _, name := range []string{"dev-anna", "dev-ben"} {
+		list = append(list, credential{sha256.Sum256([]byte(name)), name, anyTenant, []Role{Approver}, name})
+	}
+	t.list.Store(&list)
 	return t
 }
 
@@ -98,10 +109,16 @@ func parseTokens(content []byte) ([]credential, error) {
 		if len(fields) == 0 {
 			continue
 		}
-		if len(fields) != 4 {
-			return nil, fmt.Errorf("line %d: want `<sha256 hex> <name> <tenant|*> <role,role>`", n)
+		if len(fields) != 4 && len(fields) != 5 {
+			return nil, fmt.Errorf("line %d: want `<sha256 hex> <name> <tenant|*> <role,role> [person]`", n)
 		}
-		c := credential{name: fields[1], tenant: fields[2]}
+		c := credential{name: fields[1], tenant: fields[2], person: fields[1]}
+		if len(fields) == 5 {
+			c.person = fields[4]
+		}
+		if !credentialName.MatchString(c.person) {
+			return nil, fmt.Errorf("line %d: the person must match %s", n, credentialName)
+		}
 		if !credentialName.MatchString(c.name) {
 			return nil, fmt.Errorf("line %d: the name must match %s", n, credentialName)
 		}
@@ -114,8 +131,8 @@ func parseTokens(content []byte) ([]credential, error) {
 			return nil, fmt.Errorf("line %d: %q is no tenant id", n, c.tenant)
 		}
 		for role := range strings.SplitSeq(fields[3], ",") {
-			if !slices.Contains([]Role{Agent, Operator, Auditor, PolicyAdmin}, Role(role)) {
-				return nil, fmt.Errorf("line %d: unknown role %q: want agent, operator, auditor or policy_admin", n, role)
+			if !slices.Contains(allRoles, Role(role)) {
+				return nil, fmt.Errorf("line %d: unknown role %q: want agent, operator, auditor, approver or policy_admin", n, role)
 			}
 			if Role(role) == PolicyAdmin && c.tenant != anyTenant {
 				return nil, fmt.Errorf("line %d: policy_admin is for all tenants: the tenant must be *", n)
@@ -125,6 +142,9 @@ func parseTokens(content []byte) ([]credential, error) {
 		for _, other := range list {
 			if other.hash == c.hash {
 				return nil, fmt.Errorf("line %d: the same token as %q", n, other.name)
+			}
+			if other.name == c.name && other.person != c.person {
+				return nil, fmt.Errorf("line %d: %q is of %q here and of %q above: one name is one person's", n, c.name, c.person, other.person)
 			}
 		}
 		list = append(list, c)
@@ -151,11 +171,34 @@ func (t *Tokens) find(token string) *credential {
 	return found
 }
 
+// rolesNow are the roles that credentials of that name have for a tenant today:
+// none where there is no such credential any more.
+func (t *Tokens) rolesNow(name, tenant string) []string {
+	var roles []string
+	for _, c := range *t.list.Load() {
+		if c.name == name && (c.tenant == tenant || c.tenant == anyTenant) {
+			roles = append(roles, roleNames(c.roles)...)
+		}
+	}
+	slices.Sort(roles)
+	return slices.Compact(roles)
+}
+
+func roleNames(roles []Role) []string {
+	names := make([]string, len(roles))
+	for i, r := range roles {
+		names[i] = string(r)
+	}
+	return names
+}
+
 // caller is who makes a request, for which tenant.
 type caller struct {
 	name       string
 	tenant     string
 	allTenants bool // the credential is good for all of them
+	person     string
+	roles      []Role
 }
 
 const callerKey = "tiergate.caller"
@@ -207,7 +250,7 @@ func (s *server) identify(r *http.Request, roles []Role) (caller, error) {
 		return caller{}, problem(http.StatusForbidden, "forbidden", "The credential's roles do not allow this",
 			fmt.Sprintf("It takes one of the roles %v.", roles))
 	}
-	return caller{cred.name, tenant, cred.tenant == anyTenant}, nil
+	return caller{cred.name, tenant, cred.tenant == anyTenant, cred.person, cred.roles}, nil
 }
 
 // loopbackHost guards --dev against DNS rebinding: a page in a browser can make

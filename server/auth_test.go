@@ -17,9 +17,9 @@ var contract = map[string]string{
 	"POST /decisions":                "agent operator",
 	"POST /decisions/batch":          "agent operator",
 	"POST /decisions/preview":        "agent operator",
-	"GET /decisions/:decision_id":    "agent operator auditor",
-	"GET /actions":                   "agent operator auditor",
-	"GET /matrix":                    "agent operator auditor",
+	"GET /decisions/:decision_id":    "agent operator auditor approver",
+	"GET /actions":                   "agent operator auditor approver",
+	"GET /matrix":                    "agent operator auditor approver",
 	"GET /config":                    "operator auditor",
 	"PUT /config":                    "operator",
 	"GET /config/history":            "operator auditor",
@@ -31,6 +31,13 @@ var contract = map[string]string{
 	"POST /stop":                     "operator",
 	"POST /release":                  "operator",
 	"GET /gate-log":                  "auditor",
+
+	"POST /decisions/:decision_id/outcome": "agent operator",
+	"GET /approvals":                       "approver operator auditor",
+	"GET /approvals/:approval_id":          "approver operator auditor",
+	"POST /approvals/:approval_id/approve": "approver operator", // of which the policy counts approvers
+	"POST /approvals/:approval_id/deny":    "approver operator",
+	"POST /approvals/:approval_id/cancel":  "agent operator",
 
 	"POST /bundles":                       "policy_admin",
 	"GET /bundles":                        "operator auditor policy_admin",
@@ -48,7 +55,7 @@ const someID = "0197f1c2-0000-7000-8000-000000000000"
 
 // concrete fills a route's parameters.
 func concrete(path string) string {
-	return strings.NewReplacer(":decision_id", someID, ":bundle_hash", "sha256:"+strings.Repeat("0", 64), ":id", someID, ":action_type", "block_ip").Replace(path)
+	return strings.NewReplacer(":decision_id", someID, ":approval_id", someID, ":bundle_hash", "sha256:"+strings.Repeat("0", 64), ":id", someID, ":action_type", "block_ip").Replace(path)
 }
 
 func TestRolesOfEveryRoute(t *testing.T) {
@@ -67,7 +74,7 @@ func TestRolesOfEveryRoute(t *testing.T) {
 			continue
 		}
 		seen++
-		for token, status := range map[string]int{"": 401, "no-such": 401, "acme-agent": 403, "acme-operator": 403, "acme-auditor": 403} {
+		for token, status := range map[string]int{"": 401, "no-such": 401, "acme-agent": 403, "acme-operator": 403, "acme-auditor": 403, "acme-approver": 403} {
 			if _, role, ok := strings.Cut(token, "-"); ok && slices.Contains(strings.Fields(want), role) {
 				status = 0
 			}
@@ -192,7 +199,11 @@ func TestTokenFiles(t *testing.T) {
 		sum + " anna acme agent,":               "line 1",
 		sum + " anna acme agent, auditor":       "line 1",
 		sum + " an\x00na acme agent":            "line 1",
-		sum + " anna acme agent\n" + strings.ToUpper(sum) + " bob acme agent": "line 2",
+		sum + " anna acme approver anna.b":      "",
+		sum + " anna acme approver anna b":      "line 1",
+		sum + " anna acme approver é":           "the person must match",
+		sum + " anna acme approver anna.b\n" + other + " anna acme auditor anna.c": "one name is one person's",
+		sum + " anna acme agent\n" + strings.ToUpper(sum) + " bob acme agent":      "line 2",
 	} {
 		path := filepath.Join(t.TempDir(), "tokens")
 		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {

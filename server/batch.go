@@ -60,7 +60,7 @@ func (s *server) askAll(c *gin.Context, asked []*engine.Request, at []int, items
 	outcomes := s.gate.DecideBatch(c.Request.Context(), asked)
 	for k, o := range outcomes {
 		if o.Err == nil {
-			items[at[k]].decisionAnswer = answerOf(o.Entry)
+			items[at[k]].decisionAnswer = s.answerOf(o.Entry)
 			continue
 		}
 		p := s.lookUp(o.Err)

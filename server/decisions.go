@@ -56,7 +56,7 @@ func (s *server) decide(c *gin.Context) error {
 		return err
 	}
 	s.metrics.decided(e)
-	s.answer(c, http.StatusOK, answerOf(e))
+	s.answer(c, http.StatusOK, s.answerOf(e))
 	return nil
 }
 
@@ -95,7 +95,7 @@ func digestOf(canonical []byte) [32]byte {
 // request checks the bounds of every field and reports all faults at once.
 func (b *decisionBody) request(w caller, digest [32]byte) (*engine.Request, error) {
 	var f faults
-	r := &engine.Request{TenantID: w.tenant, Principal: w.name, Actor: "system", Confidence: b.Confidence, Digest: digest}
+	r := &engine.Request{TenantID: w.tenant, Principal: w.name, Person: w.person, Actor: "system", Confidence: b.Confidence, Digest: digest}
 	if b.ActionID != nil {
 		if !isUUID(*b.ActionID) {
 			f.add("action_id", "must be a UUID")
@@ -167,20 +167,4 @@ func (f *faults) appendText(out []byte, field string, s *string) []byte {
 	}
 	out, _ = jsontext.AppendQuote(out, *s) // its UTF-8 was checked
 	return out
-}
-
-func (s *server) decision(c *gin.Context) error {
-	id := strings.ToLower(c.Param("decision_id"))
-	if !isUUID(id) {
-		return notFound("A decision id is a UUID.")
-	}
-	if err := noQuery(c); err != nil {
-		return err
-	}
-	e, err := s.store.Entry(c.Request.Context(), who(c).tenant, id)
-	if err != nil {
-		return err
-	}
-	s.answer(c, http.StatusOK, rowOf(e, false))
-	return nil
 }

@@ -13,6 +13,8 @@
 // and then one handler, in the file of its noun:
 //
 //	decisions.go, batch.go, preview.go, actions.go   ask
+//	wait.go, outcome.go                              what became of a decision
+//	approvals.go                                     say yes or no
 //	config.go, overrides.go, whitelist.go            turn the dial
 //	gatelog.go                                       read the log
 //	bundles.go, bundlemoves.go                       change the policy

@@ -17,8 +17,12 @@ var rules = []string{
 	engine.RuleWhitelistMatch, engine.RuleNoWhitelistMatch, engine.RuleTierAllows, engine.RuleTierRequiresApproval,
 }
 
+// outcomes are all that can be asked for: what was reported last, or none where
+// an action was let go and nothing was reported.
+var outcomes = []engine.OutcomeStatus{engine.OutcomeExecuted, engine.OutcomeFailed, engine.OutcomeRolledBack, engine.OutcomeNone}
+
 func (s *server) gateLog(c *gin.Context) error {
-	q, err := readQuery(c, "from", "to", "decision", "action_type", "blast_radius", "actor", "target_prefix", "incident_id", "rule", "input", "limit", "cursor")
+	q, err := readQuery(c, "from", "to", "decision", "action_type", "blast_radius", "actor", "target_prefix", "incident_id", "rule", "outcome", "input", "limit", "cursor")
 	if err != nil {
 		return err
 	}
@@ -44,6 +48,9 @@ func (s *server) gateLog(c *gin.Context) error {
 	if l.Rule != "" && !slices.Contains(rules, l.Rule) {
 		q.faults.add("rule", "must be one of %s", strings.Join(rules, ", "))
 	}
+	if l.Outcome = engine.OutcomeStatus(q.text("outcome")); l.Outcome != "" && !slices.Contains(outcomes, l.Outcome) {
+		q.faults.add("outcome", "must be one of %v", outcomes)
+	}
 	withInput := q.text("input")
 	if withInput != "" && withInput != "true" && withInput != "false" {
 		q.faults.add("input", "must be true or false")
@@ -62,7 +69,7 @@ func (s *server) gateLog(c *gin.Context) error {
 			next = q.next(strconv.FormatInt(list[i-1].LogSeq, 10))
 			break
 		}
-		list = append(list, rowOf(e, withInput == "true"))
+		list = append(list, s.rowOf(e, withInput == "true"))
 	}
 	s.answer(c, http.StatusOK, map[string]any{"entries": list, "next_cursor": next})
 	return nil

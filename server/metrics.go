@@ -18,6 +18,7 @@ type metrics struct {
 	handler   http.Handler
 	requests  *prometheus.HistogramVec
 	decisions *prometheus.CounterVec
+	approvals *prometheus.CounterVec
 	problems  *prometheus.CounterVec
 	policy    prometheus.Counter
 	panics    prometheus.Counter
@@ -33,6 +34,9 @@ func newMetrics(r *prometheus.Registry) *metrics {
 		decisions: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tiergate_decisions_total", Help: "Decisions answered, by decision, rule and blast radius.",
 		}, []string{"decision", "rule", "blast_radius"}),
+		approvals: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tiergate_approval_steps_total", Help: "Votes and withdrawals that counted, by where the approval stood after it.",
+		}, []string{"status"}),
 		problems: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tiergate_problems_total", Help: "Errors answered, by problem type; those inside a batch too.",
 		}, []string{"type"}),
@@ -43,7 +47,7 @@ func newMetrics(r *prometheus.Registry) *metrics {
 			Name: "tiergate_http_panics_total", Help: "Handlers that panicked; each was answered with 500.",
 		}),
 	}
-	r.MustRegister(m.requests, m.decisions, m.problems, m.policy, m.panics)
+	r.MustRegister(m.requests, m.decisions, m.approvals, m.problems, m.policy, m.panics)
 	return m
 }
 

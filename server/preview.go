@@ -63,7 +63,7 @@ func (s *server) preview(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	s.answer(c, http.StatusOK, answerOf(e))
+	s.answer(c, http.StatusOK, s.answerOf(e))
 	return nil
 }
 

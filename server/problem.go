@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -64,6 +65,18 @@ var problems = []struct {
 	err     error
 	problem Problem
 }{
+	{engine.ErrNoRelease, Problem{Status: http.StatusInternalServerError, Type: "policy_error", Title: "The active policy cannot release anything",
+		Detail: "policy_error: the active bundle is from before approvals and has no data.gate.release, so nothing can be approved and nothing was changed. Activate a bundle that has it, then vote again."}},
+	{engine.ErrApprovalMoved, Problem{Status: http.StatusServiceUnavailable, Type: "approval_busy", Title: "Others step on this approval at the same time",
+		Detail: "Nothing was changed. Read the approval and vote again.", retryAfter: "1"}},
+	{engine.ErrParametersGone, Problem{Status: http.StatusConflict, Type: "parameters_gone", Title: "The action is not known in full any more",
+		Detail: "The action's parameters were erased, so it cannot be decided again. Nothing was changed. Ask for the action again."}},
+	{engine.ErrNotRequester, Problem{Status: http.StatusForbidden, Type: "not_requester", Title: "Only who asked can take it back",
+		Detail: "This person did not ask for the action. An approver can deny it instead."}},
+	{engine.ErrNotLetGo, Problem{Status: http.StatusConflict, Type: "not_let_go", Title: "The action was not let go",
+		Detail: "Only what was auto or released can have an outcome. Nothing was written."}},
+	{engine.ErrTooManyOutcomes, Problem{Status: http.StatusConflict, Type: "too_many_outcomes", Title: "Too many outcomes were reported",
+		Detail: "This decision has all the outcomes that it takes. Nothing was written."}},
 	{engine.ErrPolicy, Problem{Status: http.StatusInternalServerError, Type: "policy_error", Title: "The policy gave no usable decision",
 		Detail: "policy_error: nothing was decided and nothing may run. The gate's log says which bundle and why."}},
 	{engine.ErrQueueFull, Problem{Status: http.StatusServiceUnavailable, Type: "queue_full", Title: "Too many decisions wait for the log",
@@ -99,7 +112,7 @@ func (s *server) lookUp(err error) *Problem {
 	if errors.As(err, &p) {
 		return p
 	}
-	if p := refusalProblem(err); p != nil {
+	if p := cmp.Or(refusalProblem(err), approvalProblem(err)); p != nil {
 		return p
 	}
 	if errors.Is(err, engine.ErrPolicy) {

@@ -24,14 +24,30 @@ import (
 
 // shipped compiles the policy once for all tests.
 var shipped = sync.OnceValues(func() (*engine.Policy, error) {
-	b, err := bundles.LoadFS(policies.FS)
+	src, err := readShipped()
 	if err != nil {
 		return nil, err
 	}
-	return engine.NewPolicy(context.Background(), engine.PolicySource{
-		ID: engine.PolicyID{Revision: b.Revision, BundleHash: b.Hash}, Modules: b.Modules, Data: b.Data,
-	})
+	return engine.NewPolicy(context.Background(), src)
 })
+
+func readShipped() (engine.PolicySource, error) {
+	b, err := bundles.LoadFS(policies.FS)
+	if err != nil {
+		return engine.PolicySource{}, err
+	}
+	return engine.PolicySource{ID: engine.PolicyID{Revision: b.Revision, BundleHash: b.Hash}, Modules: b.Modules, Data: b.Data}, nil
+}
+
+// shippedSource is the policy to be changed by a test.
+func shippedSource(t testing.TB) engine.PolicySource {
+	t.Helper()
+	src, err := readShipped()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return src
+}
 
 // credentials of every test: a bound and a free one for each role.
 var credentials = []struct{ token, tenant, roles string }{
@@ -39,6 +55,11 @@ var credentials = []struct{ token, tenant, roles string }{
 	{"acme-operator", "acme", "operator"},
 	{"acme-auditor", "acme", "auditor"},
 	{"acme-all", "acme", "agent,operator,auditor"},
+	{"acme-approver", "acme", "approver"},
+	{"acme-olga", "acme", "approver olga"},
+	{"acme-olga2", "acme", "approver,auditor olga"},
+	{"acme-bot", "acme", "approver,agent bot"},
+	{"globex-approver", "globex", "approver"},
 	{"globex-all", "globex", "agent,operator,auditor"},
 	{"any-all", "*", "agent,operator,auditor"},
 	{"any-auditor", "*", "auditor"},
@@ -86,7 +107,7 @@ func newRig(t testing.TB, change ...func(*Options)) *rig {
 			t.Error(err)
 		}
 	})
-	gate := engine.NewGate(engine.GateOptions{Facts: s, Log: s, Policy: policy, EngineVersion: "test", Logger: quiet})
+	gate := engine.NewGate(engine.GateOptions{Facts: s, Log: s, Approvals: s, Policy: policy, EngineVersion: "test", Logger: quiet})
 	o := Options{Gate: gate, Store: s, Tokens: testTokens(t), Logger: quiet}
 	for _, f := range change {
 		f(&o)

@@ -22,6 +22,8 @@ type Gate interface {
 	Preview(ctx context.Context, r *engine.Request, w engine.WhatIf) (*engine.Entry, error)
 	Matrix(ctx context.Context, tenant string) ([]engine.MatrixRow, error)
 	StillAuto(ctx context.Context, tenant string) ([]string, error)
+	Vote(ctx context.Context, v engine.Vote) (*engine.Approval, error)
+	Cancel(ctx context.Context, tenant, approvalID, person, principal, reason string) (*engine.Approval, error)
 	Actions() []engine.Action
 	PolicyID() engine.PolicyID
 }
@@ -40,6 +42,12 @@ type Store interface {
 	Entry(ctx context.Context, tenant, decisionID string) (*engine.Entry, error)
 	Entries(ctx context.Context, tenant string, q engine.LogQuery) ([]*engine.Entry, error)
 	Summary(ctx context.Context, tenant string, from, to time.Time) ([]engine.SummaryRow, error)
+	Approvals(ctx context.Context, tenant string, q engine.ApprovalQuery) ([]*engine.Approval, error)
+	Approval(ctx context.Context, tenant, id string) (*engine.Approval, error)
+	ApprovalState(ctx context.Context, tenant, id string) (*engine.Approval, error)
+	Watch(tenant, approvalID string) (ended <-chan *engine.Approval, stop func())
+	AddOutcome(ctx context.Context, o engine.DecisionOutcome) (_ *engine.DecisionOutcome, added bool, err error)
+	Outcomes(ctx context.Context, tenant, decisionID string) ([]*engine.DecisionOutcome, error)
 	Health(ctx context.Context) engine.Health
 }
 
@@ -84,6 +92,9 @@ type server struct {
 // base is the path below which everything about decisions lies.
 const base = "/api/v1/remediation"
 
+// waits is the route that may be asked to wait.
+const waits = base + "/decisions/:decision_id"
+
 // route is one row of the API: who may do what.
 type route struct {
 	method, path string
@@ -93,10 +104,14 @@ type route struct {
 
 var (
 	ask     = []Role{Agent, Operator}
-	askRead = []Role{Agent, Operator, Auditor}
+	askRead = []Role{Agent, Operator, Auditor, Approver}
 	dial    = []Role{Operator}
 	dialGet = []Role{Operator, Auditor}
 	read    = []Role{Auditor}
+
+	// Who may vote is the policy's to say; this is who may try.
+	votes        = []Role{Approver, Operator}
+	approvalRead = []Role{Approver, Operator, Auditor}
 
 	change     = []Role{PolicyAdmin}
 	changeGet  = []Role{Operator, Auditor, PolicyAdmin}
@@ -112,7 +127,13 @@ var routes = []route{
 	{"POST", base + "/decisions", ask, (*server).decide},
 	{"POST", base + "/decisions/batch", ask, (*server).decideBatch},
 	{"POST", base + "/decisions/preview", ask, (*server).preview},
-	{"GET", base + "/decisions/:decision_id", askRead, (*server).decision},
+	{"GET", waits, askRead, (*server).decision},
+	{"POST", base + "/decisions/:decision_id/outcome", ask, (*server).reportOutcome},
+	{"GET", base + "/approvals", approvalRead, (*server).approvals},
+	{"GET", base + "/approvals/:approval_id", approvalRead, (*server).approval},
+	{"POST", base + "/approvals/:approval_id/approve", votes, (*server).approve},
+	{"POST", base + "/approvals/:approval_id/deny", votes, (*server).deny},
+	{"POST", base + "/approvals/:approval_id/cancel", ask, (*server).cancelApproval},
 	{"GET", base + "/actions", askRead, (*server).actions},
 	{"GET", base + "/matrix", askRead, (*server).matrix},
 
@@ -184,7 +205,8 @@ const readPatience = 10 * time.Second
 
 func (s *server) handler(r route) gin.HandlerFunc {
 	return func(c *gin.Context) {
-		if r.method == http.MethodGet {
+		// A long poll bounds its reads itself.
+		if r.method == http.MethodGet && r.path != waits {
 			ctx, cancel := context.WithTimeout(c.Request.Context(), readPatience)
 			defer cancel()
 			c.Request = c.Request.WithContext(ctx)

@@ -27,9 +27,14 @@ type appender interface {
 	lockHeads(tenants []string) (heads map[string]head, policyEpoch int64, err error)
 	// findActions returns which action_ids were answered before.
 	findActions(keys []actionKey) (map[actionKey]int64, error)
+	// findOpen returns which actions have an approval that is pending, and
+	// which of the people who ask have asked for it before.
+	findOpen(asks []ask) (map[actionDigest]*opening, error)
+	// expire ends approvals whose time has run out.
+	expire(overdue []*opening, at time.Time) error
 	// insert writes rows (in the order of log_seq per tenant) with their side
-	// tables, and moves the heads.
-	insert(rows []row, heads map[string]int64) error
+	// tables and what they make of approvals, and moves the heads.
+	insert(rows []row, heads map[string]int64, o openings) error
 	commit() error
 	rollback() error
 	close()
@@ -44,8 +49,9 @@ type actionKey struct{ tenant, id string }
 // row is an entry with its place in the log.
 type row struct {
 	*engine.Entry
-	action string // the action_id in its canonical spelling
-	seq    int64
+	action   string // the action_id in its canonical spelling
+	seq      int64
+	approval string // the approval_id, "" for none
 }
 
 // appendWorker writes batches, one at a time.
@@ -124,6 +130,7 @@ type batch struct {
 	repeated []repeat
 	heads    map[string]head
 	policy   int64 // the deployment's policy epoch
+	approvals
 }
 
 // repeat is an item whose action_id was answered as seq, before or in this batch.
@@ -135,6 +142,7 @@ type repeat struct {
 // attempt runs one transaction over items. An error says that nothing was
 // written and nobody was told; nil, that every item was or will be settled.
 func (w *appendWorker) attempt(items []*item) (err error) {
+	asks := asksOf(items)
 	tenants, months, keys, err := w.gather(items)
 	if err != nil {
 		return err
@@ -172,6 +180,9 @@ func (w *appendWorker) attempt(items []*item) (err error) {
 	if err != nil {
 		return err
 	}
+	if b.approvals, err = w.findApprovals(asks); err != nil {
+		return err
+	}
 	moved := b.plan(items, keys, found)
 	if len(b.rows) == 0 {
 		if w.a.rollback() != nil {
@@ -180,7 +191,12 @@ func (w *appendWorker) attempt(items []*item) (err error) {
 		w.s.settle(b)
 		return nil
 	}
-	if err := w.a.insert(b.rows, moved); err != nil {
+	if len(b.overdue) > 0 {
+		if err := w.a.expire(b.overdue, b.now); err != nil {
+			return err
+		}
+	}
+	if err := w.a.insert(b.rows, moved, b.openings()); err != nil {
 		return err
 	}
 	if commitErr := w.a.commit(); commitErr != nil {
@@ -285,7 +301,7 @@ func (b *batch) plan(items []*item, keys []actionKey, found map[actionKey]int64)
 		}
 		seq++
 		moved[key.tenant], here[key] = seq, seq
-		b.rows = append(b.rows, row{Entry: it.entry, action: key.id, seq: seq})
+		b.rows = append(b.rows, row{Entry: it.entry, action: key.id, seq: seq, approval: b.join(it)})
 		b.written = append(b.written, it)
 	}
 	return moved
@@ -295,7 +311,10 @@ func (b *batch) plan(items []*item, keys []actionKey, found map[actionKey]int64)
 // database is told by a goroutine, so that the worker goes on.
 func (s *Store) settle(b batch) {
 	for i, it := range b.written {
-		it.tell(engine.AppendResult{Epoch: b.heads[it.entry.TenantID].epoch, PolicyEpoch: b.policy}, b.rows[i].seq)
+		it.tell(engine.AppendResult{Epoch: b.heads[it.entry.TenantID].epoch, PolicyEpoch: b.policy, Approval: b.approvalOf(it)}, b.rows[i].seq)
+	}
+	for _, o := range b.overdue {
+		s.hub.news(o.tenant, o.id)
 	}
 	if len(b.stale)+len(b.repeated) == 0 {
 		return

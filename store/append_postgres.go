@@ -20,10 +20,11 @@ const copyFrom = 64
 
 // pgAppender is an append worker's connection. A batch is five round trips:
 // BEGIN with the lock that keeps activations out, heads, action_ids, one
-// statement that inserts everything and moves the heads, COMMIT.
+// statement that inserts everything and moves the heads, COMMIT; and one more
+// for open approvals where a row waits for one.
 type pgAppender struct {
 	connTx
-	lock, find, all, beside *sql.Stmt
+	lock, find, open, all, beside, allOpen, besideOpen *sql.Stmt
 }
 
 const (
@@ -51,9 +52,37 @@ const (
 		FROM unnest($5::text[], $6::bigint[]) AS n (tenant_id, log_seq) WHERE h.tenant_id = n.tenant_id`
 )
 
+// pgOpen is what a batch makes of approvals, as statements before pgBeside or
+// pgAll, from the arrays behind their n parameters: the approvals that it opens,
+// their events and those of approvals that it joins, and the latter's versions.
+func pgOpen(n int) string {
+	list := func(types []string) string {
+		params := make([]string, len(types))
+		for i, t := range types {
+			n++
+			params[i] = fmt.Sprintf("$%d::%s[]", n, t)
+		}
+		return strings.Join(params, ", ")
+	}
+	return `opened AS (
+			INSERT INTO approval (` + strings.Join(openColumns, ", ") + `) SELECT * FROM unnest(` + list(openTypes) + `)),
+		told AS (
+			INSERT INTO approval_event (` + strings.Join(openEventColumns, ", ") + `) SELECT * FROM unnest(` + list(openEventTypes) + `)),
+		joined AS (
+			UPDATE approval a SET version = j.version FROM unnest(` + list([]string{"text", "uuid", "bigint"}) + `) AS j (tenant_id, approval_id, version)
+			WHERE a.tenant_id = j.tenant_id AND a.approval_id = j.approval_id), `
+}
+
+const pgFindOpen = `SELECT a.tenant_id, a.action_digest, a.approval_id::text, a.version, a.expires_at, want.person,
+			EXISTS (SELECT 1 FROM approval_event e WHERE e.tenant_id = a.tenant_id AND e.approval_id = a.approval_id AND e.person = want.person AND e.kind IN ('opened', 'joined'))
+		FROM unnest($1::text[], $2::bytea[], $3::text[]) AS want (tenant_id, action_digest, person)
+		JOIN approval a ON a.tenant_id = want.tenant_id AND a.action_digest = want.action_digest AND a.status = 'pending'`
+
 // pgAll is pgBeside with the log itself before it, from arrays $10 and on, less
 // the columns that $1 to $4 hold already.
-var pgAll = func() string {
+var pgAll = "WITH " + pgRows + pgBeside
+
+var pgRows = func() string {
 	params, next := make([]string, len(logColumns)), 10
 	for i, c := range logColumns {
 		if n, ok := besideParam[c]; ok {
@@ -63,10 +92,13 @@ var pgAll = func() string {
 		params[i] = fmt.Sprintf("$%d::%s[]", next, logTypes[i])
 		next++
 	}
-	return `WITH log AS (
+	return `log AS (
 			INSERT INTO remediation_gate_log (` + logColumnList + `)
-			SELECT * FROM unnest(` + strings.Join(params, ", ") + `)), ` + pgBeside
+			SELECT * FROM unnest(` + strings.Join(params, ", ") + `)), `
 }()
+
+// besideParams and allParams are how many parameters pgBeside and pgAll take.
+var besideParams, allParams = 9, 9 + len(logColumns) - len(besideParam)
 
 var besideParam = map[string]int{"tenant_id": 1, "action_id": 2, "log_seq": 3, "decided_at": 4}
 
@@ -78,7 +110,8 @@ func (p *postgres) newAppender() (appender, error) {
 	}
 	a := &pgAppender{connTx: connTx{conn: conn}}
 	for query, stmt := range map[string]**sql.Stmt{
-		pgLockHeads: &a.lock, pgFindActions: &a.find, pgAll: &a.all, "WITH " + pgBeside: &a.beside,
+		pgLockHeads: &a.lock, pgFindActions: &a.find, pgFindOpen: &a.open, pgAll: &a.all, "WITH " + pgBeside: &a.beside,
+		"WITH " + pgOpen(allParams) + pgRows + pgBeside: &a.allOpen, "WITH " + pgOpen(besideParams) + pgBeside: &a.besideOpen,
 	} {
 		if *stmt, err = conn.PrepareContext(ctx, query); err != nil {
 			a.close()
@@ -162,16 +195,96 @@ func (a *pgAppender) findActions(keys []actionKey) (map[actionKey]int64, error) 
 	return found, rows.Err()
 }
 
-func (a *pgAppender) insert(rows []row, heads map[string]int64) error {
-	if len(rows) < copyFrom {
-		_, err := a.all.Exec(arrays(rows, heads, true)...)
-		return err
+func (a *pgAppender) insert(rows []row, heads map[string]int64, o openings) error {
+	all := len(rows) < copyFrom
+	if !all {
+		if err := a.copy(rows); err != nil {
+			return err
+		}
 	}
-	if err := a.copy(rows); err != nil {
-		return err
+	stmt, args := a.all, arrays(rows, heads, all)
+	switch {
+	case all && !o.none():
+		stmt = a.allOpen
+	case !all && o.none():
+		stmt = a.beside
+	case !all:
+		stmt = a.besideOpen
 	}
-	_, err := a.beside.Exec(arrays(rows, heads, false)...)
+	if !o.none() {
+		args = append(args, openArrays(o)...)
+	}
+	_, err := stmt.Exec(args...)
 	return err
+}
+
+func (a *pgAppender) findOpen(asks []ask) (map[actionDigest]*opening, error) {
+	var tenants, digests, people array
+	for _, k := range asks {
+		for _, person := range k.askers {
+			tenants.add(k.tenant)
+			digests.add(k.digest[:])
+			people.add(person)
+		}
+	}
+	rows, err := a.open.Query(tenants.done(), digests.done(), people.done())
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	found := map[actionDigest]*opening{}
+	for rows.Next() {
+		var o opening
+		var digest []byte
+		var expires stamp
+		var person string
+		var known bool
+		if err := rows.Scan(&o.tenant, &digest, &o.id, &o.version, &expires, &person, &known); err != nil {
+			return nil, err
+		}
+		copy(o.digest[:], digest)
+		if found[o.actionDigest] == nil {
+			o.expires, o.known = time.Time(expires), map[string]bool{}
+			found[o.actionDigest] = &o
+		}
+		found[o.actionDigest].known[person] = known
+	}
+	return found, rows.Err()
+}
+
+func (a *pgAppender) expire(overdue []*opening, at time.Time) error {
+	return expireWith(func(query string, args ...any) error {
+		_, err := a.conn.ExecContext(context.Background(), query, args...)
+		return err
+	}, overdue, at)
+}
+
+// openArrays are the parameters of pgOpen.
+func openArrays(o openings) []any {
+	columns := make([]array, len(openColumns)+len(openEventColumns)+3)
+	add := func(first int, values []any) {
+		for i, v := range values {
+			columns[first+i].add(v)
+		}
+	}
+	for _, n := range o.opened {
+		add(0, n.values())
+	}
+	for _, list := range [][]*opening{o.opened, o.joined} {
+		for _, n := range list {
+			for _, ev := range n.events {
+				add(len(openColumns), n.eventValues(ev))
+			}
+		}
+	}
+	for _, n := range o.joined {
+		add(len(openColumns)+len(openEventColumns), []any{n.tenant, n.id, n.version})
+	}
+	args := make([]any, len(columns))
+	for i := range columns {
+		args[i] = columns[i].done()
+	}
+	return args
 }
 
 func (a *pgAppender) copy(rows []row) error {

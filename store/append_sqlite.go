@@ -15,6 +15,7 @@ type liteAppender struct {
 	connTx
 
 	prepareHead, lockHead, findAction, insertRow, insertAction, insertParameters, moveHead *sql.Stmt
+	findApproval, hasAsked, openApproval, addEvent, moveApproval                           *sql.Stmt
 }
 
 func (s *sqliteDB) newAppender() (appender, error) {
@@ -24,15 +25,22 @@ func (s *sqliteDB) newAppender() (appender, error) {
 		return nil, err
 	}
 	a := &liteAppender{connTx: connTx{conn: conn}}
-	marks := strings.TrimSuffix(strings.Repeat("?, ", len(logColumns)), ", ")
+	marks := func(columns []string) string {
+		return strings.Join(columns, ", ") + `) VALUES (` + strings.TrimSuffix(strings.Repeat("?, ", len(columns)), ", ") + `)`
+	}
 	for query, stmt := range map[string]**sql.Stmt{
-		`INSERT INTO tenant_head (tenant_id) VALUES (?) ON CONFLICT DO NOTHING`:                              &a.prepareHead,
-		`SELECT log_seq, epoch, (SELECT policy_epoch FROM policy_head) FROM tenant_head WHERE tenant_id = ?`: &a.lockHead,
-		`SELECT log_seq FROM remediation_action WHERE tenant_id = ? AND action_id = ?`:                       &a.findAction,
-		`INSERT INTO remediation_gate_log (` + logColumnList + `) VALUES (` + marks + `)`:                    &a.insertRow,
-		`INSERT INTO remediation_action (tenant_id, action_id, log_seq, decided_at) VALUES (?, ?, ?, ?)`:     &a.insertAction,
-		`INSERT INTO decision_parameters (decision_id, tenant_id, parameters) VALUES (?, ?, ?)`:              &a.insertParameters,
-		`UPDATE tenant_head SET log_seq = ? WHERE tenant_id = ?`:                                             &a.moveHead,
+		`INSERT INTO tenant_head (tenant_id) VALUES (?) ON CONFLICT DO NOTHING`:                                                       &a.prepareHead,
+		`SELECT log_seq, epoch, (SELECT policy_epoch FROM policy_head) FROM tenant_head WHERE tenant_id = ?`:                          &a.lockHead,
+		`SELECT log_seq FROM remediation_action WHERE tenant_id = ? AND action_id = ?`:                                                &a.findAction,
+		`INSERT INTO remediation_gate_log (` + marks(logColumns):                                                                      &a.insertRow,
+		`INSERT INTO remediation_action (tenant_id, action_id, log_seq, decided_at) VALUES (?, ?, ?, ?)`:                              &a.insertAction,
+		`INSERT INTO decision_parameters (decision_id, tenant_id, parameters) VALUES (?, ?, ?)`:                                       &a.insertParameters,
+		`UPDATE tenant_head SET log_seq = ? WHERE tenant_id = ?`:                                                                      &a.moveHead,
+		`SELECT approval_id, version, expires_at FROM approval WHERE tenant_id = ? AND action_digest = ? AND status = 'pending'`:      &a.findApproval,
+		`SELECT count(*) FROM approval_event WHERE tenant_id = ? AND approval_id = ? AND person = ? AND kind IN ('opened', 'joined')`: &a.hasAsked,
+		`INSERT INTO approval (` + marks(openColumns):                                                                                 &a.openApproval,
+		`INSERT INTO approval_event (` + marks(openEventColumns):                                                                      &a.addEvent,
+		`UPDATE approval SET version = ? WHERE tenant_id = ? AND approval_id = ?`:                                                     &a.moveApproval,
 	} {
 		if *stmt, err = conn.PrepareContext(ctx, query); err != nil {
 			a.close()
@@ -85,7 +93,72 @@ func (a *liteAppender) findActions(keys []actionKey) (map[actionKey]int64, error
 	return found, nil
 }
 
-func (a *liteAppender) insert(rows []row, heads map[string]int64) error {
+func (a *liteAppender) findOpen(asks []ask) (map[actionDigest]*opening, error) {
+	found := map[actionDigest]*opening{}
+	for _, k := range asks {
+		o := found[k.actionDigest]
+		if o == nil {
+			o = &opening{actionDigest: k.actionDigest, known: map[string]bool{}}
+			var expires stamp
+			switch err := a.findApproval.QueryRow(k.tenant, k.digest[:]).Scan(&o.id, &o.version, &expires); err {
+			case nil:
+				o.expires = time.Time(expires)
+				found[k.actionDigest] = o
+			case sql.ErrNoRows:
+				continue
+			default:
+				return nil, err
+			}
+		}
+		for _, person := range k.askers {
+			if o.known[person] {
+				continue
+			}
+			var n int
+			if err := a.hasAsked.QueryRow(k.tenant, o.id, person).Scan(&n); err != nil {
+				return nil, err
+			}
+			o.known[person] = n > 0
+		}
+	}
+	return found, nil
+}
+
+func (a *liteAppender) expire(overdue []*opening, at time.Time) error {
+	return expireWith(func(query string, args ...any) error {
+		_, err := a.conn.ExecContext(context.Background(), strings.ReplaceAll(query, "$", "?"), args...)
+		return err
+	}, overdue, at)
+}
+
+// write makes the batch's openings.
+func (a *liteAppender) write(o openings) error {
+	for _, n := range o.opened {
+		if _, err := a.openApproval.Exec(n.values()...); err != nil {
+			return err
+		}
+	}
+	for _, list := range [][]*opening{o.opened, o.joined} {
+		for _, n := range list {
+			for _, ev := range n.events {
+				if _, err := a.addEvent.Exec(n.eventValues(ev)...); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	for _, n := range o.joined {
+		if _, err := a.moveApproval.Exec(n.version, n.tenant, n.id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *liteAppender) insert(rows []row, heads map[string]int64, o openings) error {
+	if err := a.write(o); err != nil {
+		return err
+	}
 	for _, r := range rows {
 		if _, err := a.insertRow.Exec(r.values()...); err != nil {
 			return err

@@ -16,7 +16,7 @@ var logColumns = []string{
 	"tenant_id", "log_seq", "decision_id", "action_id", "action_type", "target", "blast_radius", "maturity_tier",
 	"decision", "rule", "rationale", "overrides_applied", "rollback", "actor", "principal", "incident_id", "confidence",
 	"read_set", "parameters_digest", "input", "policy_revision", "bundle_hash", "engine_version", "config_epoch",
-	"decided_at", "request_digest", "policy_epoch",
+	"decided_at", "request_digest", "policy_epoch", "approval_id", "supersedes",
 }
 
 // logTypes are their PostgreSQL types.
@@ -24,7 +24,7 @@ var logTypes = []string{
 	"text", "bigint", "uuid", "uuid", "text", "text", "text", "smallint",
 	"text", "text", "text", "json", "text", "text", "text", "text", "double precision",
 	"json", "text", "bytea", "text", "text", "text", "bigint",
-	"timestamptz", "bytea", "bigint",
+	"timestamptz", "bytea", "bigint", "uuid", "uuid",
 }
 
 var logColumnList = strings.Join(logColumns, ", ")
@@ -41,7 +41,7 @@ func (r row) values() []any {
 		r.Decision.String(), r.Rule, r.Rationale, overridesJSON(r.OverridesApplied), r.Rollback, r.Actor, r.Principal,
 		orNull(r.IncidentID), confidence, orNull(string(r.ReadSet)), orNull(r.ParametersDigest), r.Input,
 		r.Policy.Revision, r.Policy.BundleHash, r.EngineVersion, r.ConfigEpoch, engine.FormatTime(r.DecidedAt), r.Digest[:],
-		r.PolicyEpoch,
+		r.PolicyEpoch, orNull(r.approval), orNull(r.Supersedes),
 	}
 }
 
@@ -67,7 +67,7 @@ func orNull(s string) any {
 func scanEntry(scan func(...any) error, more ...any) (*engine.Entry, error) {
 	e := &engine.Entry{}
 	var radius, decision, overrides string
-	var incident, readSet, parametersDigest sql.NullString
+	var incident, readSet, parametersDigest, approval, supersedes sql.NullString
 	var confidence sql.NullFloat64
 	var at stamp
 	var digest []byte
@@ -75,7 +75,7 @@ func scanEntry(scan func(...any) error, more ...any) (*engine.Entry, error) {
 		&e.TenantID, &e.LogSeq, &e.DecisionID, &e.ActionID, &e.ActionType, &e.Target, &radius, &e.MaturityTier,
 		&decision, &e.Rule, &e.Rationale, &overrides, &e.Rollback, &e.Actor, &e.Principal, &incident, &confidence,
 		&readSet, &parametersDigest, &e.Input, &e.Policy.Revision, &e.Policy.BundleHash, &e.EngineVersion, &e.ConfigEpoch,
-		&at, &digest, &e.PolicyEpoch,
+		&at, &digest, &e.PolicyEpoch, &approval, &supersedes,
 	}, more...)
 	if err := scan(dest...); err != nil {
 		return nil, err
@@ -93,6 +93,7 @@ func scanEntry(scan func(...any) error, more ...any) (*engine.Entry, error) {
 	}
 	e.TierLabel = engine.TierLabel(e.MaturityTier)
 	e.IncidentID, e.ParametersDigest = incident.String, parametersDigest.String
+	e.ApprovalID, e.Supersedes = approval.String, supersedes.String
 	if readSet.Valid {
 		e.ReadSet = []byte(readSet.String)
 	}

@@ -44,7 +44,7 @@ func (s *Store) oneEntry(ctx context.Context, where, tenant string, value any) (
 		return nil, s.cannotRead("a decision", err)
 	}
 	e.Parameters = parameters
-	return e, nil
+	return e, s.withApproval(ctx, e)
 }
 
 // window is over how many log_seqs one query of a filtered read looks: enough
@@ -107,6 +107,7 @@ func (s *Store) entriesWithin(ctx context.Context, tenant string, q engine.LogQu
 			f.add(c.column+` = ?`, c.value)
 		}
 	}
+	outcomeFilter(f, q.Outcome)
 	if q.TargetPrefix != "" {
 		f.add(`substr(target, 1, length(?)) = ?`, q.TargetPrefix)
 	}

@@ -40,6 +40,7 @@ func newMetrics(s *Store, r prometheus.Registerer) (*metrics, error) {
 	m.all = []prometheus.Collector{
 		m.rows, m.seconds, m.failed, m.applied,
 		gauge("tiergate_append_queue_length", "Entries that wait for a transaction.", nil, func() float64 { return float64(s.queue.length()) }),
+		gauge("tiergate_approval_waiters", "Requests that wait for an approval to end.", nil, func() float64 { return float64(s.hub.waiters()) }),
 		gauge("tiergate_unsound_entries", unsound, prometheus.Labels{"kind": "whitelist"}, func() float64 { return float64(s.view.unsound.Load()) }),
 		gauge("tiergate_unsound_entries", unsound, prometheus.Labels{"kind": "override"}, func() float64 { return float64(s.view.unsoundO.Load()) }),
 	}

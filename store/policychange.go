@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -235,6 +236,9 @@ func isLockTimeout(err error) bool {
 	return errors.As(err, &fault) && fault.Code == "55P03"
 }
 
+// plainErrors say themselves that nothing was written.
+var plainErrors = []error{engine.ErrNotFound, engine.ErrStale, errNothingToDo, engine.ErrApprovalMoved, engine.ErrStaleEpoch, engine.ErrStalePolicy, engine.ErrTooManyOutcomes}
+
 // withPatience runs a write that is not cancelled with its caller, and waits
 // for it as long as for any change of configuration.
 func (s *Store) withPatience(ctx context.Context, what string, write func() error) error {
@@ -260,7 +264,7 @@ func (s *Store) withPatience(ctx context.Context, what string, write func() erro
 	case <-ctx.Done():
 		return fmt.Errorf("%s: %w: no answer from %s in time; whether it was done is unknown", what, engine.ErrUnavailable, s.db.where())
 	}
-	if err == nil || errors.Is(err, engine.ErrNotFound) || errors.Is(err, engine.ErrStale) || errors.Is(err, errNothingToDo) {
+	if err == nil || slices.ContainsFunc(plainErrors, func(plain error) bool { return errors.Is(err, plain) }) {
 		return err
 	}
 	return fmt.Errorf("%s: %w: %v", what, engine.ErrUnavailable, err)

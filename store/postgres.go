@@ -15,13 +15,17 @@ import (
 	"time"
 
 	"github.com/lib/pq"
+
+	"github.com/tiergate/tiergate/engine"
 )
 
-// channel is where a change is announced, as "<tenant> <epoch>", and
-// policyChannel where one of the policy is.
+// channel is where a change is announced, as "<tenant> <epoch>", policyChannel
+// where one of the policy is, and approvalChannel where a step of an approval
+// is, as "<tenant> <approval_id>".
 const (
-	channel       = "tiergate_config"
-	policyChannel = "tiergate_policy"
+	channel         = "tiergate_config"
+	policyChannel   = "tiergate_policy"
+	approvalChannel = "tiergate_approval"
 )
 
 // postgres is a PostgreSQL database, worked in as tiergate_writer.
@@ -147,10 +151,16 @@ func (p *postgres) where() string            { return p.place }
 func (p *postgres) close() error             { return errors.Join(p.append.Close(), p.pool.Close()) }
 func (p *postgres) exclusive() sync.Locker   { return noLock{} }
 
+func (p *postgres) ensureMonth(at time.Time) error {
+	_, err := p.pool.Exec(pgPrepareMonth, engine.FormatTime(at))
+	return err
+}
+
 // begin undoes lib/pq's READ WRITE, which would write to a database that
-// somebody has made read-only by default.
+// somebody has made read-only by default. The isolation level is named because
+// whoever locks a row and then reads another relies on it.
 func (p *postgres) begin() (*sql.Tx, error) {
-	tx, err := p.pool.BeginTx(context.Background(), nil)
+	tx, err := p.pool.BeginTx(context.Background(), &sql.TxOptions{Isolation: sql.LevelReadCommitted})
 	if err != nil {
 		return nil, err
 	}
@@ -187,7 +197,7 @@ func (p *postgres) classify(err error) failure {
 }
 
 // follow listens until ctx ends; the driver connects again by itself.
-func (p *postgres) follow(ctx context.Context, log *slog.Logger, hint func(tenant string), policy func()) {
+func (p *postgres) follow(ctx context.Context, log *slog.Logger, hint func(tenant string), policy func(), approval func(tenant, id string)) {
 	dialer := p.dialer
 	if dialer == nil {
 		dialer = netDialer{}
@@ -198,7 +208,7 @@ func (p *postgres) follow(ctx context.Context, log *slog.Logger, hint func(tenan
 		}
 	})
 	defer l.Close()
-	go func() { _ = errors.Join(l.Listen(channel), l.Listen(policyChannel)) }()
+	go func() { _ = errors.Join(l.Listen(channel), l.Listen(policyChannel), l.Listen(approvalChannel)) }()
 	ping := time.NewTicker(15 * time.Second) // finds a connection that died silently
 	defer ping.Stop()
 	for {
@@ -212,6 +222,9 @@ func (p *postgres) follow(ctx context.Context, log *slog.Logger, hint func(tenan
 				policy()
 			case n.Channel == policyChannel:
 				policy()
+			case n.Channel == approvalChannel:
+				tenant, id, _ := strings.Cut(n.Extra, " ")
+				approval(tenant, id)
 			default:
 				tenant, _, _ := strings.Cut(n.Extra, " ")
 				hint(tenant)

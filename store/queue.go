@@ -26,6 +26,7 @@ type queue struct {
 // item is one entry on its way, and where its fate is to be told.
 type item struct {
 	entry *engine.Entry
+	ask   *ask // of an entry that waits for approval
 	call  *call
 	index int
 }
@@ -223,6 +224,9 @@ func (s *Store) Append(ctx context.Context, entries []*engine.Entry) []engine.Ap
 		r := &c.results[i]
 		if r.Err == nil && !r.Repeated {
 			entries[i].LogSeq = c.seqs[i]
+			if entries[i].Approval = r.Approval; r.Approval != nil {
+				entries[i].ApprovalID = r.Approval.ID
+			}
 			r.Entry = entries[i]
 		}
 	}

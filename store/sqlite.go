@@ -170,7 +170,10 @@ func (s *sqliteDB) classify(err error) failure {
 }
 
 // follow does nothing: nobody else can change the file.
-func (s *sqliteDB) follow(context.Context, *slog.Logger, func(string), func()) {}
+func (s *sqliteDB) follow(context.Context, *slog.Logger, func(string), func(), func(string, string)) {
+}
+
+func (s *sqliteDB) ensureMonth(time.Time) error { return nil }
 
 func (s *sqliteDB) close() error {
 	var errs []error

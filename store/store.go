@@ -48,6 +48,7 @@ type Store struct {
 	db      database
 	view    *view
 	queue   *queue
+	hub     *hub
 	metrics *metrics
 	warning string
 
@@ -88,8 +89,10 @@ type database interface {
 	// classify says what an error of a statement tells about the batch.
 	classify(error) failure
 	// follow sends the ids of tenants that changed ("" for: maybe any), and news
-	// of the policy, until ctx ends.
-	follow(ctx context.Context, log *slog.Logger, hint func(tenant string), policy func())
+	// of the policy and of approvals, until ctx ends.
+	follow(ctx context.Context, log *slog.Logger, hint func(tenant string), policy func(), approval func(tenant, id string))
+	// ensureMonth makes sure that rows decided then have a place in the log.
+	ensureMonth(at time.Time) error
 	// exclusive is held by whoever writes, where only one can.
 	exclusive() sync.Locker
 	where() string // for messages; no password
@@ -118,7 +121,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 	if opts.QueueSize <= 0 {
 		opts.QueueSize = 4096
 	}
-	s := &Store{opts: opts, log: opts.Logger, news: make(chan struct{}, 1)}
+	s := &Store{opts: opts, log: opts.Logger, news: make(chan struct{}, 1), hub: newHub()}
 	var err error
 	switch {
 	case strings.HasPrefix(opts.URL, "sqlite:"):
@@ -156,7 +159,8 @@ func (s *Store) start(ctx context.Context) error {
 	}
 	var follow context.Context
 	follow, s.stop = context.WithCancel(context.Background())
-	s.follows.Go(func() { s.db.follow(follow, s.log, s.hint, s.policyNews) })
+	s.follows.Go(func() { s.db.follow(follow, s.log, s.hint, s.policyNews, s.hub.news) })
+	s.follows.Go(func() { s.followHub(follow) })
 	s.follows.Go(func() { s.pollLoop(follow) })
 	return nil
 }

@@ -27,7 +27,10 @@ func TestAppendThenRead(t *testing.T) {
 			t.Fatalf("got %+v", r)
 		}
 		got, err := s.Entry(t.Context(), "acme", e.DecisionID)
-		want.LogSeq = 1
+		if e.ApprovalID == "" || e.Approval.Status != engine.ApprovalPending || err != nil {
+			t.Fatalf("got %+v, %v", e.Approval, err)
+		}
+		want.LogSeq, want.ApprovalID, want.Approval = 1, e.ApprovalID, got.Approval
 		if err != nil || !reflect.DeepEqual(*got, want) {
 			t.Fatalf("got  %+v\nwant %+v (%v)", got, want, err)
 		}

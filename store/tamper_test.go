@@ -28,7 +28,7 @@ func TestSQLiteRefusesReplace(t *testing.T) {
 	}
 	db := storetest.DB(t, url)
 	db.SetMaxOpenConns(1)
-	const columns = `tenant_id, log_seq, decision_id, action_id, action_type, target, blast_radius, maturity_tier, decision, rule, rationale, overrides_applied, rollback, actor, principal, input, policy_revision, bundle_hash, engine_version, config_epoch, decided_at, request_digest`
+	const columns = `tenant_id, log_seq, decision_id, action_id, action_type, target, blast_radius, maturity_tier, decision, rule, rationale, overrides_applied, rollback, actor, principal, input, policy_revision, bundle_hash, engine_version, config_epoch, decided_at, request_digest, approval_id`
 	other := func(change ...string) string {
 		return `SELECT ` + strings.NewReplacer(change...).Replace(columns) + ` FROM remediation_gate_log`
 	}
@@ -39,6 +39,8 @@ func TestSQLiteRefusesReplace(t *testing.T) {
 		`REPLACE INTO remediation_gate_log (rowid, ` + columns + `) SELECT rowid, ` + other("log_seq", "9", "decision_id", "'x'")[7:],
 		`REPLACE INTO config_change SELECT tenant_id, epoch, kind, before, after, actor, 'x', at FROM config_change`,
 		`REPLACE INTO config_change (rowid, tenant_id, epoch, kind, before, after, actor, reason, at) SELECT rowid, tenant_id, 9, kind, before, after, actor, 'x', at FROM config_change`,
+		`REPLACE INTO approval_event SELECT * FROM approval_event`,
+		`REPLACE INTO approval_event (rowid, tenant_id, approval_id, seq, kind, status, person, principal, at) SELECT rowid, tenant_id, approval_id, 9, kind, status, 'x', principal, at FROM approval_event`,
 		`REPLACE INTO remediation_action SELECT tenant_id, action_id, 9, decided_at FROM remediation_action`,
 	} {
 		if _, err := db.Exec(q); err == nil || !strings.Contains(err.Error(), "append-only") {

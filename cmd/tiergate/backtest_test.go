@@ -27,7 +27,7 @@ func policyFolder(t testing.TB, revision, old, new string) string {
 		t.Fatal(err)
 	}
 	for file, r := range map[string]*strings.Replacer{
-		".manifest":            strings.NewReplacer(`"1.0.0"`, fmt.Sprintf("%q", revision)),
+		".manifest":            strings.NewReplacer(`"1.1.0"`, fmt.Sprintf("%q", revision)),
 		"gate/tiers/data.yaml": strings.NewReplacer(old, new),
 	} {
 		path := filepath.Join(dir, file)

@@ -121,7 +121,7 @@ func serve(cmd *cobra.Command, f serveFlags) (err error) {
 	}
 	defer policies.Close()
 	policy, epoch := policies.Policy()
-	gate := engine.NewGate(engine.GateOptions{Facts: s, Log: s, Policy: policy, PolicyEpoch: epoch, EngineVersion: engineVersion(), Logger: logger})
+	gate := engine.NewGate(engine.GateOptions{Facts: s, Log: s, Approvals: s, Policy: policy, PolicyEpoch: epoch, EngineVersion: engineVersion(), Logger: logger})
 	policies.Start(gate)
 	handler := server.New(server.Options{Gate: gate, Store: s, Rollout: policies, Tokens: tokens, Dev: f.dev, Logger: logger, Registry: registry})
 
@@ -132,6 +132,7 @@ func serve(cmd *cobra.Command, f serveFlags) (err error) {
 	stopReload := reloadOnHangup(tokens, logger)
 	defer stopReload()
 	srv := server.HTTPServer(f.addr, handler)
+	srv.RegisterOnShutdown(s.StopWaiting)
 	srv.ErrorLog = slog.NewLogLogger(logger.Handler(), slog.LevelWarn)
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(listener) }()

@@ -30,7 +30,9 @@ func DB(t testing.TB, url string) *sql.DB {
 // has its side row and no side row is alone, the heads and the change rows
 // agree, config_epoch and policy_epoch never fall as log_seq rises, every row
 // since bundles are kept names the bundle that was active in its policy_epoch,
-// and every answered entry is there as it was answered.
+// every queued row has its approval, every approval is what its events say, at
+// most one of an action is open, every decision that was made again is the one
+// of its approval, and every answered entry is there as it was answered.
 func CheckLog(t testing.TB, url string, answered []*engine.Entry) {
 	t.Helper()
 	db := DB(t, url)
@@ -57,6 +59,26 @@ func CheckLog(t testing.TB, url string, answered []*engine.Entry) {
 			OR h.policy_epoch <> (SELECT count(*) FROM policy_change WHERE kind IN ('seed', 'activate', 'rollback'))`,
 		"CRITICAL and auto":        `SELECT count(*) FROM remediation_gate_log WHERE blast_radius = 'CRITICAL' AND decision = 'auto'`,
 		"parameters without a row": `SELECT count(*) FROM decision_parameters p WHERE NOT EXISTS (SELECT 1 FROM remediation_gate_log l WHERE l.decision_id = p.decision_id)`,
+		"queued rows without an approval": `SELECT count(*) FROM remediation_gate_log l WHERE l.decision = 'queued_approval'
+			AND NOT EXISTS (SELECT 1 FROM approval a WHERE a.tenant_id = l.tenant_id AND a.approval_id = l.approval_id)`,
+		"approvals whose events are not 1..version": `SELECT count(*) FROM approval a WHERE a.version <> (SELECT count(*) FROM approval_event e WHERE e.tenant_id = a.tenant_id AND e.approval_id = a.approval_id)
+			OR a.version <> (SELECT coalesce(max(seq), 0) FROM approval_event e WHERE e.tenant_id = a.tenant_id AND e.approval_id = a.approval_id)`,
+		"approvals that are not where their last event is": `SELECT count(*) FROM approval a WHERE NOT EXISTS (SELECT 1 FROM approval_event e
+			WHERE e.tenant_id = a.tenant_id AND e.approval_id = a.approval_id AND e.seq = a.version AND e.status = a.status)`,
+		"events without an approval": `SELECT count(*) FROM approval_event e WHERE NOT EXISTS (SELECT 1 FROM approval a WHERE a.tenant_id = e.tenant_id AND a.approval_id = e.approval_id)`,
+		"approvals without the row that opened them": `SELECT count(*) FROM approval a WHERE NOT EXISTS (SELECT 1 FROM remediation_gate_log l
+			WHERE l.tenant_id = a.tenant_id AND l.decision_id = a.decision_id AND l.approval_id = a.approval_id AND l.decision = 'queued_approval' AND l.supersedes IS NULL)`,
+		"actions with two open approvals": `SELECT count(*) FROM (SELECT 1 AS x FROM approval WHERE status = 'pending' GROUP BY tenant_id, action_digest HAVING count(*) > 1) x`,
+		"decisions made again that are not their approval's": `SELECT count(*) FROM remediation_gate_log l WHERE l.supersedes IS NOT NULL AND NOT EXISTS (SELECT 1 FROM approval a
+			WHERE a.tenant_id = l.tenant_id AND a.approval_id = l.approval_id AND a.release_decision_id = l.decision_id AND a.decision_id = l.supersedes)`,
+		"approvals whose decision was not made again": `SELECT count(*) FROM approval a WHERE a.release_decision_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM remediation_gate_log l
+			WHERE l.tenant_id = a.tenant_id AND l.decision_id = a.release_decision_id AND l.supersedes = a.decision_id)`,
+		"released though blocked": `SELECT count(*) FROM approval a JOIN remediation_gate_log l ON l.tenant_id = a.tenant_id AND l.decision_id = a.release_decision_id
+			WHERE a.status = 'released' AND (l.decision = 'blocked' OR l.rule = 'stopped')`,
+		"released by whoever asked": `SELECT count(*) FROM approval a JOIN approval_event e ON e.tenant_id = a.tenant_id AND e.approval_id = a.approval_id
+			WHERE a.status = 'released' AND e.kind = 'approve' AND e.person IN (SELECT o.person FROM approval_event o WHERE o.tenant_id = a.tenant_id AND o.approval_id = a.approval_id AND o.kind IN ('opened', 'joined'))`,
+		"outcomes of what was not let go": `SELECT count(*) FROM decision_outcome o WHERE NOT EXISTS (SELECT 1 FROM remediation_gate_log l WHERE l.tenant_id = o.tenant_id AND l.decision_id = o.decision_id
+			AND (l.decision = 'auto' OR EXISTS (SELECT 1 FROM approval a WHERE a.tenant_id = l.tenant_id AND a.release_decision_id = l.decision_id AND a.status = 'released')))`,
 	} {
 		var n int
 		if err := db.QueryRow(query).Scan(&n); err != nil {

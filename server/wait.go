@@ -1,0 +1,112 @@
+package server
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/tiergate/tiergate/engine"
+)
+
+// maxWait is how long GET /decisions/{id} may be asked to wait.
+const maxWait = 60 * time.Second
+
+// waitSlack is what a long poll has beyond its wait to write its answer.
+const waitSlack = 15 * time.Second
+
+// decision answers a row with where its approval stands; with wait, once the
+// approval has ended or the time is over, whichever is first. It changes
+// nothing, and while it waits it asks the database nothing.
+func (s *server) decision(c *gin.Context) error {
+	id := strings.ToLower(c.Param("decision_id"))
+	if !isUUID(id) {
+		return notFound("A decision id is a UUID.")
+	}
+	q, err := readQuery(c, "wait")
+	if err != nil {
+		return err
+	}
+	wait := q.wait()
+	if err := q.err(); err != nil {
+		return err
+	}
+	tenant := who(c).tenant
+	e, err := s.readEntry(c.Request.Context(), tenant, id)
+	if err != nil {
+		return err
+	}
+	if wait > 0 && e.Approval != nil && e.Approval.StatusAt(s.now()) == engine.ApprovalPending {
+		if e.Approval, err = s.await(c, e.Approval, wait); err != nil {
+			return err
+		}
+	}
+	row := s.rowOf(e, false)
+	if by, ok := e.LetGoBy(); ok {
+		ctx, cancel := context.WithTimeout(c.Request.Context(), readPatience)
+		defer cancel()
+		outcomes, err := s.store.Outcomes(ctx, tenant, by)
+		if err != nil {
+			return err
+		}
+		for _, o := range outcomes {
+			row.Outcomes = append(row.Outcomes, outcomeOf(o))
+		}
+	}
+	s.answer(c, http.StatusOK, row)
+	return nil
+}
+
+func (q *query) wait() time.Duration {
+	s := q.text("wait")
+	if s == "" {
+		return 0
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil || d < 0 || d > maxWait {
+		q.faults.add("wait", "must be a time from 0s to %s, such as 30s", maxWait)
+	}
+	return d
+}
+
+func (s *server) readEntry(ctx context.Context, tenant, id string) (*engine.Entry, error) {
+	ctx, cancel := context.WithTimeout(ctx, readPatience)
+	defer cancel()
+	return s.store.Entry(ctx, tenant, id)
+}
+
+// await waits until a has ended, for as long as wait and as the client listens.
+func (s *server) await(c *gin.Context, a *engine.Approval, wait time.Duration) (*engine.Approval, error) {
+	until := time.Now().Add(wait)
+	// The server's own deadlines are for requests that are answered at once.
+	control := http.NewResponseController(c.Writer)
+	_ = control.SetReadDeadline(until.Add(waitSlack))
+	_ = control.SetWriteDeadline(until.Add(waitSlack))
+	ended, stop := s.store.Watch(a.TenantID, a.ID)
+	defer stop()
+	// It may have ended between the first look and the watch.
+	again, err := s.readApproval(c.Request.Context(), a)
+	if err != nil || again.StatusAt(s.now()) != engine.ApprovalPending {
+		return again, err
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case now := <-ended:
+		if now != nil {
+			return now, nil
+		}
+	case <-timer.C:
+	case <-c.Request.Context().Done():
+		return nil, c.Request.Context().Err()
+	}
+	return again, nil
+}
+
+func (s *server) readApproval(ctx context.Context, a *engine.Approval) (*engine.Approval, error) {
+	ctx, cancel := context.WithTimeout(ctx, readPatience)
+	defer cancel()
+	return s.store.ApprovalState(ctx, a.TenantID, a.ID)
+}
