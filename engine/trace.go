@@ -55,6 +55,8 @@ const (
 	// SightTransform is a builtin that makes a value of another that is as fine or
 	// coarser, so that constants still tell where the part is cut.
 	SightTransform SightKind = "transform"
+	// SightWhole is a comparison with a whole collection.
+	SightWhole SightKind = "whole"
 	// SightRelation is two parts of one request, held against each other.
 	SightRelation SightKind = "relation"
 )

@@ -88,8 +88,8 @@ func (w *writer) tracedFill(s ir.Stmt, do step) step {
 		}
 		tr.put(into, k, v)
 		for _, t := range []*ast.Term{before, k, v} {
-			if p, ok := tr.origin[t]; ok {
-				tr.derive(into, p)
+			if from := tr.origin[t]; from != 0 {
+				tr.derive(into, from)
 			}
 		}
 		return sig
@@ -109,13 +109,11 @@ func (w *writer) tracedPath(s *ir.CallDynamicStmt, do step) step {
 		for i, p := range path {
 			t := p(f)
 			tr.use(t)
-			from, ok := tr.origin[t]
-			if !ok {
-				continue
-			}
-			for _, names := range paths {
-				if len(names) == len(path) {
-					tr.constant(from, SightEqual, t, ast.StringTerm(names[i]), nil)
+			for from := range tr.origin[t].each {
+				for _, names := range paths {
+					if len(names) == len(path) {
+						tr.constant(from, SightEqual, t, ast.StringTerm(names[i]), nil)
+					}
 				}
 			}
 		}
@@ -139,29 +137,51 @@ func (t *trace) compare(a, b *ast.Term) {
 		t.use(a)
 		t.use(b)
 	}
-	pa, fromA := t.origin[a]
-	pb, fromB := t.origin[b]
+	from, fromOther := t.origin[a], t.origin[b]
 	switch {
-	case fromA && !fromB:
-		t.constant(pa, SightEqual, a, b, nil)
-	case fromB && !fromA:
-		t.constant(pb, SightEqual, b, a, nil)
-	case fromA && fromB:
-		t.together(pa, pb, SightEqual, 0)
-		t.together(pb, pa, SightEqual, 1)
+	case fromOther == 0:
+		t.equal(from, a, b)
+	case from == 0:
+		t.equal(fromOther, b, a)
+	default:
+		t.relate(from, fromOther, SightEqual)
+	}
+}
+
+// equal: a value was compared with a constant, which is looked at as it is.
+func (t *trace) equal(from partSet, value, c *ast.Term) {
+	for p := range from.each {
+		if c != nil && (isA[*ast.Array](c) || isA[ast.Object](c) || isA[ast.Set](c)) {
+			on := Below
+			if same(value, c) {
+				on = Equal
+			}
+			t.sight(p, SightWhole, c.String(), on)
+		} else {
+			t.constant(p, SightEqual, value, c, nil)
+		}
+	}
+}
+
+// relate: values made of these parts were held against each other.
+func (t *trace) relate(a, b partSet, kind SightKind) {
+	for p := range a.each {
+		for q := range b.each {
+			t.together(p, q, kind, 0)
+			t.together(q, p, kind, 1)
+		}
 	}
 }
 
 // isConstant reports whether a term is text, or a collection of texts, that
 // does not come from the input.
 func (t *trace) isConstant(term *ast.Term) bool {
-	if _, ok := t.origin[term]; ok || term == nil || t.what(term).kind != unwatched {
+	if t.origin[term] != 0 || term == nil || t.what(term).kind != unwatched {
 		return false
 	}
 	texts, size := true, 0
 	each := func(e *ast.Term) {
-		_, derived := t.origin[e]
-		texts = texts && isA[ast.String](e) && !derived
+		texts = texts && isA[ast.String](e) && t.origin[e] == 0
 		size++
 	}
 	switch v := term.Value.(type) {
@@ -199,10 +219,13 @@ func (t *trace) count(term *ast.Term) {
 
 // lookup: a part is the key into a table of the bundle.
 func (t *trace) lookup(of, key *ast.Term) {
-	if p, ok := t.origin[key]; ok && p != PartActionType {
-		if _, fromInput := t.origin[of]; !fromInput {
-			t.constant(p, SightEqual, key, of, nil)
-		}
+	from := t.origin[key]
+	if other := t.origin[of]; other != 0 {
+		t.relate(from, other, SightMember)
+		return
+	}
+	for p := range (from &^ setOf(PartActionType)).each {
+		t.constant(p, SightEqual, key, of, nil)
 	}
 }
 
@@ -258,45 +281,42 @@ func (t *trace) call(name string, operands []*ast.Term, result *ast.Term) {
 			t.use(o)
 		}
 	}
-	var from []Part // of each operand, -1 for none
-	any := false
-	for _, o := range operands {
-		p, ok := t.origin[o]
-		if !ok {
-			p = -1
-		}
-		any = any || ok
-		from = append(from, p)
+	from, all := make([]partSet, len(operands)), partSet(0)
+	for i, o := range operands {
+		from[i] = t.origin[o]
+		all |= from[i]
 	}
-	if !any {
+	if all == 0 {
 		return
 	}
 	if kind, ok := sightOf[name]; ok && len(operands) == 2 {
 		t.held(name, kind, operands, from, result)
 		return
 	}
-	if name == "regex.match" && from[0] < 0 && len(operands) == 2 {
-		t.constant(from[1], SightPattern, operands[1], operands[0], result)
+	if name == "regex.match" && from[0] == 0 && len(operands) == 2 {
+		for p := range from[1].each {
+			t.constant(p, SightPattern, operands[1], operands[0], result)
+		}
 		return
 	}
-	if kind, ok := trimmed[name]; ok && from[0] >= 0 && from[1] < 0 {
-		t.constant(from[0], kind, operands[0], operands[1], result)
-	}
-	for _, p := range from {
-		switch {
-		case p < 0:
-		case transforms[name]:
-			t.derive(result, p)
-			if result != nil {
-				t.deriveAll(result)
-			}
-			if !texts[name] {
-				t.Sights[Sight{p, SightTransform, name, t.besides(operands)}] |= Equal | Below
-			}
-		default:
-			t.derive(result, p)
-			t.Sights[Sight{p, SightFunction, name, t.besides(operands)}] |= Equal | Below
+	if kind, ok := trimmed[name]; ok && from[1] == 0 {
+		for p := range from[0].each {
+			t.constant(p, kind, operands[0], operands[1], result)
 		}
+	}
+	kind := SightFunction
+	if transforms[name] {
+		kind = SightTransform
+	}
+	t.derive(result, all)
+	if kind == SightTransform && result != nil {
+		t.deriveAll(result)
+	}
+	if kind == SightTransform && texts[name] {
+		return
+	}
+	for p := range all.each {
+		t.Sights[Sight{p, kind, name, t.besides(operands)}] |= Equal | Below
 	}
 }
 
@@ -304,7 +324,7 @@ func (t *trace) call(name string, operands []*ast.Term, result *ast.Term) {
 func (t *trace) besides(operands []*ast.Term) string {
 	var list []string
 	for _, o := range operands {
-		if _, derived := t.origin[o]; !derived && t.what(o).kind == unwatched {
+		if t.origin[o] == 0 && t.what(o).kind == unwatched {
 			text := o.String()
 			list = append(list, text[:min(len(text), 200)])
 		}
@@ -315,17 +335,22 @@ func (t *trace) besides(operands []*ast.Term) string {
 // held: one of two operands was held against the other by a builtin that
 // compares. Of those that look for one text in another, the first operand is the
 // one looked into.
-func (t *trace) held(name string, kind SightKind, operands []*ast.Term, from []Part, result *ast.Term) {
+func (t *trace) held(name string, kind SightKind, operands []*ast.Term, from []partSet, result *ast.Term) {
 	oneWay := kind == SightPrefix || kind == SightSuffix || kind == SightContains
-	for i, p := range from {
-		switch {
-		case p >= 0 && from[1-i] >= 0:
-			t.together(p, from[1-i], kind, i)
-		case p < 0:
-		case i == 1 && oneWay:
-			t.sight(p, SightFunction, name, Equal|Below)
-		default:
-			t.constant(p, kind, operands[i], operands[1-i], result)
+	for i, parts := range from {
+		for p := range parts.each {
+			switch {
+			case from[1-i] != 0:
+				for q := range from[1-i].each {
+					t.together(p, q, kind, i)
+				}
+			case i == 1 && oneWay:
+				t.sight(p, SightFunction, name, Equal|Below)
+			case name == "equal" || name == "neq":
+				t.equal(setOf(p), operands[i], operands[1-i])
+			default:
+				t.constant(p, kind, operands[i], operands[1-i], result)
+			}
 		}
 	}
 }
@@ -336,13 +361,13 @@ func (t *trace) held(name string, kind SightKind, operands []*ast.Term, from []P
 func (t *trace) together(a, b Part, kind SightKind, operand int) {
 	configured := func(p Part) bool { return p == PartOverrides || p == PartWhitelist }
 	switch {
-	case a == b || configured(a):
-	case !configured(b):
+	case a == b || configured(a) && !configured(b):
+	case !configured(b) || configured(a):
 		t.sight(a, SightRelation, b.String(), Equal|Below)
 	case a == PartTarget && (kind == SightEqual || kind == SightNetwork || kind == SightPrefix && operand == 0),
 		a == PartConfidence && (kind == SightOrder || kind == SightEqual),
 		a == PartNow && (kind == SightOrder || kind == SightEqual),
-		a == PartActionType && kind == SightEqual:
+		a == PartActionType && b == PartWhitelist && kind == SightEqual:
 	default:
 		t.sight(a, SightRelation, fmt.Sprintf("%s (%s)", b, kind), Equal|Below)
 	}
@@ -387,9 +412,7 @@ func (t *trace) get(of, path, result *ast.Term) {
 			return
 		}
 		if of = next; i == len(keys)-1 && result != nil && result != next {
-			if p, ok := t.origin[next]; ok {
-				t.derive(result, p)
-			}
+			t.derive(result, t.origin[next])
 		}
 	}
 	t.use(of)

@@ -24,6 +24,7 @@ type Memo struct {
 	terms   map[*ast.Term]uint32 // arguments that are known by identity; keeps them alive
 	key     []byte
 
+	nodes              int // of trees
 	arguments, results interned
 	parts              []Part // scratch
 }
@@ -37,11 +38,11 @@ func (t *Tracer) NewMemo() *Memo {
 
 func (m *Memo) clear() {
 	m.entries, m.roots, m.terms = map[int]*recalled{}, map[string]*recalled{}, map[*ast.Term]uint32{}
-	m.arguments, m.results = interned{}, interned{}
+	m.arguments, m.results, m.nodes = interned{}, interned{}, 0
 }
 
 // maxRemembered bounds a memo: beyond, it begins anew.
-const maxRemembered = 1 << 18
+const maxRemembered = 1 << 21
 
 // Place says where an evaluation stands among those of its Memo.
 type Place struct {
@@ -73,7 +74,7 @@ type Decided struct {
 // nothing but the reads; and of sights, unknown paths and rules that held, a trace
 // has those that no trace of the memo had before it, and perhaps more.
 func (t *Tracer) DecideAt(ctx context.Context, memo *Memo, at Place, situation func() (*Request, *Facts), now time.Time) (d *Decided, _ Trace, ran bool) {
-	if len(memo.roots)+len(memo.terms)+len(memo.results.list) > maxRemembered {
+	if memo.nodes+len(memo.roots)+len(memo.terms)+len(memo.arguments.list)+len(memo.results.list) > maxRemembered {
 		memo.clear()
 	}
 	entry := memo.entries[at.Class]
@@ -155,7 +156,7 @@ func (n *interned) number(value *ast.Term, marks []mark) uint32 {
 
 type mark struct {
 	term *ast.Term
-	from Part
+	from partSet
 }
 
 // partClass is read where something depends on the action type, if only on its
@@ -225,6 +226,7 @@ func (m *Memo) follow(n *recalled, at *Place) (*recalled, bool) {
 // reach makes the way to the leaf that a function gets to after what it looked
 // at; nil where there is another way already.
 func (m *Memo) reach(n *recalled, list []observed, at *Place) *recalled {
+	m.nodes += len(list)
 	for _, o := range list {
 		if n.state == unread {
 			*n = recalled{state: branch, part: o.part, call: o.call}

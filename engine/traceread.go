@@ -10,9 +10,9 @@ import (
 // passes them on as they are.
 type trace struct {
 	Trace
-	known   []known            // few: searched one by one
-	actions *ast.Term          // the action table
-	origin  map[*ast.Term]Part // values and what was made of them → the part they come from
+	known   []known               // few: searched one by one
+	actions *ast.Term             // the action table
+	origin  map[*ast.Term]partSet // values and what was made of them → the parts they come from
 	seen    [Parts]bool
 
 	memo   *Memo                // nil: nothing is remembered; then all of these are
@@ -43,7 +43,7 @@ const (
 )
 
 func newTrace(doc ast.Value, actions *ast.Term) *trace {
-	t := &trace{known: make([]known, 0, 16), actions: actions, origin: make(map[*ast.Term]Part, 16)}
+	t := &trace{known: make([]known, 0, 16), actions: actions, origin: make(map[*ast.Term]partSet, 16)}
 	t.Held, t.Sights = map[string]bool{}, map[Sight]Sides{}
 	o := doc.(ast.Object)
 	t.watch(o.Get(keyRequest), whole, "input.request")
@@ -164,14 +164,16 @@ func (t *trace) dot(of, key, value *ast.Term) {
 	case entryType, typeText:
 		t.loosely()
 	}
-	if p, ok := t.origin[of]; ok {
-		t.derive(value, p)
-		if _, isObject := of.Value.(ast.Object); isObject && name != "" && (p == PartOverrides || p == PartWhitelist) {
+	if from := t.origin[of]; from != 0 {
+		t.derive(value, from)
+		if _, isObject := of.Value.(ast.Object); isObject && name != "" {
 			on := Equal
 			if value == nil {
 				on = Below
 			}
-			t.sight(p, SightMember, string(name), on)
+			for p := range (from & setOf(PartOverrides, PartWhitelist)).each {
+				t.sight(p, SightMember, string(name), on)
+			}
 		}
 	}
 	t.lookup(of, key)
@@ -192,7 +194,7 @@ func (t *trace) member(path, name string, value *ast.Term) {
 		if !elementKeys[name] {
 			t.unknown(full)
 		}
-		t.derive(value, part)
+		t.derive(value, setOf(part))
 		return
 	}
 	if full == "input.request" || full == "input.tenant" {
@@ -211,14 +213,32 @@ func (t *trace) member(path, name string, value *ast.Term) {
 	}
 	switch p {
 	case PartTarget, PartActor, PartActionType, PartConfidence, PartTenantID, PartNow:
-		t.derive(value, p)
+		t.derive(value, setOf(p))
 	}
 }
 
-// derive notes that value was made of part p. Truth values are shared and say
+// partSet is a set of parts.
+type partSet uint16
+
+func setOf(parts ...Part) (s partSet) {
+	for _, p := range parts {
+		s |= 1 << p
+	}
+	return s
+}
+
+func (s partSet) each(yield func(Part) bool) {
+	for p := range Part(Parts) {
+		if s&(1<<p) != 0 && !yield(p) {
+			return
+		}
+	}
+}
+
+// derive notes that value was made of these parts. Truth values are shared and say
 // nothing about where they come from.
-func (t *trace) derive(value *ast.Term, p Part) {
-	if value == nil {
+func (t *trace) derive(value *ast.Term, from partSet) {
+	if value == nil || from == 0 {
 		return
 	}
 	switch v := value.Value.(type) {
@@ -229,7 +249,7 @@ func (t *trace) derive(value *ast.Term, p Part) {
 			return
 		}
 	}
-	t.origin[value] = p
+	t.origin[value] |= from
 }
 
 // replaced: a `with` put another term in the place of one. What of it is a copy
@@ -276,9 +296,7 @@ func (t *trace) use(term *ast.Term) {
 			}
 		}
 	}
-	if k.path == "input" || k.path == "input.request" {
-		t.unknown(k.path + " as a whole")
-	}
+	t.unknown(k.path + " as a whole")
 }
 
 // children: the elements of a collection are looked at one by one.
@@ -294,8 +312,8 @@ func (t *trace) children(of *ast.Term) {
 
 // deriveAll gives the elements of a collection the origin that it has.
 func (t *trace) deriveAll(of *ast.Term) {
-	p, ok := t.origin[of]
-	if !ok {
+	p := t.origin[of]
+	if p == 0 {
 		return
 	}
 	switch v := of.Value.(type) {

@@ -79,11 +79,8 @@ func (t *trace) root(m *vm, fn *function, caller *frame, args []func(*frame) *as
 		if k.kind == list || k.kind == whole && k.path != "input.overrides[_]" && k.path != "input.whitelist[_]" {
 			return nil // another one in each evaluation
 		}
-		from := byte(0)
-		if p, ok := t.origin[a]; ok {
-			from = byte(p) + 1
-		}
-		key = append(key, byte(k.kind), from)
+		from := t.origin[a]
+		key = append(key, byte(k.kind), byte(from), byte(from>>8))
 		switch v := a.Value.(type) {
 		case ast.String:
 			key = append(key, 's')
@@ -97,8 +94,8 @@ func (t *trace) root(m *vm, fn *function, caller *frame, args []func(*frame) *as
 			}
 		default:
 			if marks, ok := t.marks(a, nil); ok {
-				// What is in a value of one part is of that part.
-				marks = slices.DeleteFunc(marks, func(m mark) bool { return byte(m.from)+1 == from })
+				// What is in a value of some parts is of those parts.
+				marks = slices.DeleteFunc(marks, func(m mark) bool { return m.from&^from == 0 })
 				key = binary.AppendUvarint(append(key, 'v'), uint64(memo.arguments.number(a, marks)))
 				break
 			}
@@ -130,8 +127,8 @@ func (t *trace) marks(term *ast.Term, list []mark) (_ []mark, ok bool) {
 	if t.what(term).kind != unwatched || len(list) > maxMarks {
 		return nil, false
 	}
-	if p, known := t.origin[term]; known {
-		list = append(list, mark{term, p})
+	if from := t.origin[term]; from != 0 {
+		list = append(list, mark{term, from})
 	}
 	ok = true
 	each := func(e *ast.Term) {

@@ -92,14 +92,11 @@ func (s *Space) compare(each []*findings) {
 	}
 }
 
-// unreadable: the sight does not tell at which values it matters. Patterns on
-// the other parts are told by report.
+// unreadable: the sight does not tell at which values it matters.
 func unreadable(s engine.Sight) bool {
 	switch s.Kind {
-	case engine.SightFunction, engine.SightTransform:
+	case engine.SightFunction, engine.SightTransform, engine.SightPattern:
 		return true
-	case engine.SightPattern:
-		return s.Part == engine.PartTarget || s.Part == engine.PartActor || s.Part == engine.PartTenantID
 	}
 	return false
 }

@@ -11,7 +11,7 @@ import (
 )
 
 // MaxSituations bounds a space; one situation takes two bytes of a Table.
-const MaxSituations = 300_000_000
+const MaxSituations = 500_000_000
 
 // ErrTooLarge: the bundle names so many boundaries that its space is larger
 // than MaxSituations, or says more different things than a Table holds.
@@ -110,12 +110,16 @@ var baseTargets = []string{
 	"10.1.0.1",  // inside the constraints' network
 	"10.1.0.12", // begins with that one's text
 	"ip:10.1.0.1",
+	"ip:ip:10.1.0.1", // no address
+	"10.1.0.0",       // neighbours, as the next two are
 	"::ffff:10.1.0.1",
 	constraintNetwork,
 	"10.0.0.0/8", // overlaps it
 	"::/0",       // holds all of IPv4
 	"10.2.0.1",   // outside
 	"2001:db8::1",
+	"2001:db8::2",
+	"2001:db8::3",
 	"2001:db8::/32",
 	"::fffe:0:0",  // neighbour of the IPv4-mapped addresses
 	"10.1.0.1/16", // host bits: no network
