@@ -109,7 +109,7 @@ func allCovered(p engine.Proof) error {
 		return nil
 	}
 	return &Refusal{Kind: NotCovered, Report: p.Report, Detail: fmt.Sprintf(
-		"The promises hold where the proof of bundle %s looked, and it does not cover: %s. Nothing was changed. Change the policy, or activate it with \"accept_not_covered\": true to take that on; the history will show it.",
+		"The promises hold where the proof of bundle %s looked, and it does not cover: %s. Nothing was changed. Change the policy, or take that on, and the history will show it: \"accept_not_covered\": true in an activation, --accept-not-covered at the first start of serve.",
 		p.BundleHash, strings.Join(report.NotCovered, "; "))}
 }
 

@@ -49,6 +49,8 @@ type Source struct {
 	Archive []byte // what is kept of it
 	From    string // for people: "--bundle FILE" or "the built-in bundle"
 	Chosen  bool   // somebody named it, so that it is worth a warning when it is not active
+	// AcceptNotCovered: as a seed it may do what its proof does not cover.
+	AcceptNotCovered bool
 }
 
 // Options is what a Rollout is made of. Store, Seed and EngineVersion are
@@ -172,10 +174,13 @@ func (r *Rollout) seed(ctx context.Context) (engine.PolicyHead, error) {
 	}
 	r.remember(hash, p)
 	proof, err := r.proveNow(ctx, hash, s.Bundle)
+	if err == nil && !s.AcceptNotCovered {
+		err = allCovered(proof)
+	}
 	if err != nil {
 		return engine.PolicyHead{}, fmt.Errorf("%w: %w", ErrSeed, err)
 	}
-	meta := engine.ChangeMeta{Actor: systemActor, Reason: "first start on an empty database: " + s.From}
+	meta := engine.ChangeMeta{Actor: systemActor, Reason: "first start on an empty database: " + s.From, AcceptNotCovered: s.AcceptNotCovered}
 	head, err := r.store.SeedPolicy(ctx, hash, s.Bundle.Revision, s.Archive, meta)
 	if errors.Is(err, engine.ErrStale) {
 		return r.store.PolicyHead(ctx)

@@ -223,6 +223,30 @@ func TestNotCovered(t *testing.T) {
 	})
 }
 
+// An empty database is no way around it.
+func TestSeedNotCovered(t *testing.T) {
+	s := storeOn(t, storetest.SQLite(t))
+	o := options(t, s)
+	o.Seed = rollout.Source{Bundle: revised(t, "1.3.0"), Archive: pack(t, revised(t, "1.3.0")), From: "--bundle", Chosen: true}
+	o.Prove = func(context.Context, *bundles.Bundle) (bool, json.RawMessage, error) {
+		return true, json.RawMessage(`{"not_covered":["this policy also depends on the moon"]}`), nil
+	}
+	if r, err := rollout.Open(t.Context(), o); !errors.Is(err, rollout.ErrSeed) || !strings.Contains(err.Error(), "--accept-not-covered") {
+		r.Close()
+		t.Fatalf("%v", err)
+	}
+	o.Seed.AcceptNotCovered = true
+	r, err := rollout.Open(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	changes, err := s.PolicyHistory(t.Context(), engine.PolicyHistoryQuery{Limit: 10})
+	if err != nil || len(changes) != 1 || !strings.Contains(string(changes[0].After), `"accepted_not_covered":true`) {
+		t.Errorf("%+v %v", changes, err)
+	}
+}
+
 // A bundle that does not hold its promises is never active.
 func TestProofs(t *testing.T) {
 	storetest.Each(t, func(t *testing.T, open storetest.OpenFunc) {

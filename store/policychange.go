@@ -209,7 +209,7 @@ func (c *policyChanger) recordPolicy(kind, hash string, before engine.PolicyHead
 		return err
 	}
 	if err := c.exec(`INSERT INTO policy_change (change_id, policy_epoch, kind, bundle_hash, before, after, actor, reason, at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
-		c.head.ChangeID, c.head.Epoch, kind, hash, headDoc(before, false), headDoc(c.head, c.meta.AcceptNotCovered && kind == engine.PolicyActivate), c.meta.Actor, c.meta.Reason, engine.FormatTime(c.now)); err != nil {
+		c.head.ChangeID, c.head.Epoch, kind, hash, headDoc(before, false), headDoc(c.head, c.meta.AcceptNotCovered && kind != engine.PolicyRollback), c.meta.Actor, c.meta.Reason, engine.FormatTime(c.now)); err != nil {
 		return err
 	}
 	if _, ok := c.s.db.(*postgres); !ok {

@@ -52,7 +52,7 @@ type brought struct {
 }
 
 // bring reads what the flags name. Errors are usage errors.
-func bring(path string, key verifierFlags) (b brought, err error) {
+func bring(path string, accept bool, key verifierFlags) (b brought, err error) {
 	if b.verifier, err = key.load(); err != nil {
 		return b, err
 	}
@@ -68,6 +68,7 @@ func bring(path string, key verifierFlags) (b brought, err error) {
 	if b.seed, err = readSeed(path, b.verifier); err != nil {
 		return b, usageError{fmt.Errorf("--bundle %s: %w", path, err)}
 	}
+	b.seed.AcceptNotCovered = accept
 	b.trusted = append(b.trusted, b.seed.Bundle.Hash)
 	return b, nil
 }

@@ -33,7 +33,7 @@ const gcPercent = 400
 
 type serveFlags struct {
 	addr, databaseURL, bundle, tokens string
-	dev                               bool
+	dev, accept                       bool
 	key                               verifierFlags
 }
 
@@ -58,15 +58,20 @@ Every flag has an environment variable, TIERGATE_ and its name: TIERGATE_DATABAS
 		return otherwise
 	}
 	dev, devErr := strconv.ParseBool(env("DEV", "false"))
+	accept, acceptErr := strconv.ParseBool(env("ACCEPT_NOT_COVERED", "false"))
 	c.Flags().StringVar(&f.addr, "addr", env("ADDR", "127.0.0.1:8080"), "address to listen on (TIERGATE_ADDR)")
 	c.Flags().StringVar(&f.databaseURL, "database-url", "", "postgres://… or sqlite:FILE (TIERGATE_DATABASE_URL; default sqlite:tiergate.db)")
 	c.Flags().StringVar(&f.bundle, "bundle", env("BUNDLE", ""), "policy bundle for an empty database, folder or archive (TIERGATE_BUNDLE; default: the one built in)")
+	c.Flags().BoolVar(&f.accept, "accept-not-covered", accept, "let --bundle become active though its proof does not cover all that it does (TIERGATE_ACCEPT_NOT_COVERED)")
 	c.Flags().StringVar(&f.tokens, "tokens", env("TOKENS", ""), "file of token hashes, reread on SIGHUP (TIERGATE_TOKENS)")
 	c.Flags().BoolVar(&f.dev, "dev", dev, `loopback only, with the built-in token "dev" (TIERGATE_DEV)`)
 	f.key.register(c)
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		if devErr != nil {
 			return usageError{fmt.Errorf("TIERGATE_DEV: want true or false: %w", devErr)}
+		}
+		if acceptErr != nil {
+			return usageError{fmt.Errorf("TIERGATE_ACCEPT_NOT_COVERED: want true or false: %w", acceptErr)}
 		}
 		return serve(cmd, f)
 	}
@@ -96,7 +101,7 @@ func serve(cmd *cobra.Command, f serveFlags) (err error) {
 	if f.dev && !addr.IP.IsLoopback() {
 		return usageError{fmt.Errorf("--dev listens on loopback only, not on %s", f.addr)}
 	}
-	brought, err := bring(f.bundle, f.key)
+	brought, err := bring(f.bundle, f.accept, f.key)
 	if err != nil {
 		return err
 	}
