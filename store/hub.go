@@ -77,12 +77,16 @@ func (h *hub) publish(a *engine.Approval) {
 	delete(h.waiting, key)
 }
 
-// news says that something happened to an approval; whoever reads it is
-// followHub, and only where somebody waits.
+// news says that something happened to an approval, or, without a name, that
+// news may have been missed; whoever reads it is followHub, and only where
+// somebody waits.
 func (h *hub) news(tenant, id string) {
 	key := approvalKey{tenant, id}
 	h.mu.Lock()
 	_, wanted := h.waiting[key]
+	if key == (approvalKey{}) {
+		wanted = len(h.waiting) > 0
+	}
 	h.mu.Unlock()
 	if !wanted {
 		return
@@ -128,7 +132,11 @@ func (s *Store) followHub(ctx context.Context) {
 			cancel()
 			return
 		case key := <-s.hub.ask:
-			err = s.readWaited(within, []approvalKey{key})
+			keys := []approvalKey{key}
+			if key == (approvalKey{}) {
+				keys = s.hub.keys()
+			}
+			err = s.readWaited(within, keys)
 		case <-tick.C:
 			if err = s.sweep(within); err == nil {
 				err = s.readWaited(within, s.hub.keys())
@@ -149,13 +157,13 @@ func (s *Store) readWaited(ctx context.Context, keys []approvalKey) error {
 		list, args := "", make([]any, 0, 2*n)
 		for i, key := range keys[:n] {
 			if i > 0 {
-				list += ", "
+				list += " OR "
 			}
-			list += "(" + param(2*i+1) + ", " + param(2*i+2) + ")"
+			list += "(tenant_id = " + param(2*i+1) + " AND approval_id = " + param(2*i+2) + ")"
 			args = append(args, key.tenant, key.id)
 		}
 		keys = keys[n:]
-		rows, err := s.db.reads().QueryContext(ctx, s.db.text(`SELECT `+approvalColumns+` FROM approval WHERE (tenant_id, approval_id) IN (VALUES `+list+`) AND status <> 'pending'`), args...)
+		rows, err := s.db.reads().QueryContext(ctx, s.db.text(`SELECT `+approvalColumns+` FROM approval WHERE (`+list+`) AND status <> 'pending'`), args...)
 		if err != nil {
 			return err
 		}

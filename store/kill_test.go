@@ -21,10 +21,14 @@ import (
 // victimEnv holds the database URL in the process that is to be killed.
 const victimEnv = "TIERGATE_TEST_VICTIM"
 
-// TestMain runs the victim of TestKillUnderLoad when this is its process.
+// TestMain runs the victim of TestKillUnderLoad, or of TestKillWhileVoting, when
+// this is its process.
 func TestMain(m *testing.M) {
 	if url := os.Getenv(victimEnv); url != "" {
 		victim(url)
+	}
+	if url := os.Getenv(voterEnv); url != "" {
+		voter(url)
 	}
 	os.Exit(m.Run())
 }
