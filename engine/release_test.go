@@ -136,6 +136,14 @@ func TestReleaseIsTriedOut(t *testing.T) {
 	}
 }
 
+// A decision's input holds the parameters only where the policy reads them, and
+// what is asked about an approval must not make it so.
+func TestReleaseReadsNoParameters(t *testing.T) {
+	if shipped(t).ReadsParameters() {
+		t.Error("the shipped policy seems to read parameters: does data.gate.release use input as a whole?")
+	}
+}
+
 // BenchmarkRelease is what one vote asks of the policy.
 func BenchmarkRelease(b *testing.B) {
 	p, in := shipped(b), releaseCase(time.Hour, "anna")

@@ -38,13 +38,14 @@ func (s *server) decision(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	if wait > 0 && e.Approval != nil && e.Approval.StatusAt(s.now()) == engine.ApprovalPending {
+	waited := wait > 0 && e.Approval != nil && e.Approval.StatusAt(s.now()) == engine.ApprovalPending
+	if waited {
 		if e.Approval, err = s.await(c, e.Approval, wait); err != nil {
 			return err
 		}
 	}
 	row := s.rowOf(e, false)
-	if by, ok := e.LetGoBy(); ok {
+	if by, ok := e.LetGoBy(); ok && !waited { // what has just been released was not reported about
 		ctx, cancel := context.WithTimeout(c.Request.Context(), readPatience)
 		defer cancel()
 		outcomes, err := s.store.Outcomes(ctx, tenant, by)
