@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -15,6 +16,7 @@ type hub struct {
 	mu      sync.Mutex
 	waiting map[approvalKey]map[chan *engine.Approval]struct{}
 	closed  bool
+	trimmed int              // how many waited at the last trim; followHub's own
 	ask     chan approvalKey // approvals that something happened to elsewhere
 }
 
@@ -97,6 +99,22 @@ func (h *hub) news(tenant, id string) {
 	}
 }
 
+// trimAfter is by how many the number of waiters has grown when memory is given
+// back. A gate lets garbage grow to a multiple of what lives (serve's GOGC),
+// which is right for decisions; many who wait make what lives large and let it
+// lie, and their stacks only shrink in a collection. followHub calls trim at its
+// ticks, so that nobody can make it happen more often.
+const trimAfter = 32
+
+func (h *hub) trim() {
+	n := h.waiters()
+	if n >= h.trimmed+trimAfter {
+		debug.FreeOSMemory() // collects, too
+		h.trimmed = n
+	}
+	h.trimmed = min(h.trimmed, n)
+}
+
 // keys are the approvals that somebody waits for.
 func (h *hub) keys() []approvalKey {
 	h.mu.Lock()
@@ -138,6 +156,7 @@ func (s *Store) followHub(ctx context.Context) {
 			}
 			err = s.readWaited(within, keys)
 		case <-tick.C:
+			s.hub.trim()
 			if err = s.sweep(within); err == nil {
 				err = s.readWaited(within, s.hub.keys())
 			}

@@ -95,7 +95,6 @@ func TestManyWaiters(t *testing.T) {
 	}
 	g := binarytest.Serve(t, "--database-url", storetest.SQLite(t), "--tokens", approvalTokens(t))
 	q := ask(t, g, "host:a")
-	t.Log("base", memory(t, g))
 	address := strings.TrimPrefix(g.URL, "http://")
 	request := "GET /api/v1/remediation/decisions/" + q.DecisionID + "?wait=60s HTTP/1.1\r\nHost: " + address + "\r\nAuthorization: Bearer agent\r\n\r\n"
 	var answered sync.WaitGroup
@@ -122,14 +121,11 @@ func TestManyWaiters(t *testing.T) {
 			t.Fatalf("only %d wait", waiting(t, g))
 		}
 	}
-	if _, text, err := g.Do("GET", "//metrics", "", "", ""); err == nil {
-		for line := range strings.Lines(string(text)) {
-			if strings.HasPrefix(line, "go_memstats") || strings.HasPrefix(line, "go_gorou") {
-				t.Log(strings.TrimSpace(line))
-			}
-		}
+	mib := memory(t, g) // once it has given back what it needed to get there
+	for range 50 {
+		time.Sleep(100 * time.Millisecond)
+		mib = min(mib, memory(t, g))
 	}
-	mib := memory(t, g)
 	t.Logf("%d wait, the gate holds %d MiB", waiters, mib)
 	if mib > maxWaitersMiB {
 		t.Errorf("the gate holds %d MiB, want at most %d", mib, maxWaitersMiB)
