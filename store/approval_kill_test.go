@@ -1,13 +1,10 @@
 package store_test
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"log/slog"
 	"os"
-	"os/exec"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -100,29 +97,11 @@ func TestKillWhileVoting(t *testing.T) {
 }
 
 func killVoter(t *testing.T, url string, told map[string][]string) {
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), voterEnv+"="+url)
-	cmd.Stderr = os.Stderr
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	killer := time.AfterFunc(30*time.Second, func() { cmd.Process.Kill() })
-	defer killer.Stop()
-	n := 0
-	for lines := bufio.NewScanner(out); lines.Scan(); {
-		if f := strings.Fields(lines.Text()); len(f) >= 4 && f[0] == "told" {
-			if n++; n == 1 {
-				killer.Reset(300 * time.Millisecond)
-			}
-			told[f[2]] = append(f[3:], "")
+	runAndKill(t, voterEnv, url, func(f []string) bool {
+		if len(f) < 4 || f[0] != "told" {
+			return false
 		}
-	}
-	cmd.Wait()
-	if n == 0 {
-		t.Fatal("the voter was told nothing")
-	}
+		told[f[2]] = append(f[3:], "")
+		return true
+	})
 }
