@@ -10,6 +10,10 @@
 //	append  the row, durable, epoch checked            (Log)
 //	answer
 //
-// The package knows no HTTP, no SQL and no cache. Its two interfaces,
-// [FactSource] and [Log], are implemented by package store.
+// What waits for approval goes on in [Gate.Vote] (vote.go): the policy judges the
+// votes (release.go), the action is decided again, and vote, decision and release
+// are made durable in one step (Approvals).
+//
+// The package knows no HTTP, no SQL and no cache. Its three interfaces,
+// [FactSource], [Log] and [Approvals], are implemented by package store.
 package engine

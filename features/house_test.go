@@ -60,8 +60,8 @@ func openHouse(t *testing.T) *house {
 }
 
 func (h *house) serve(url string) *binarytest.Gate {
-	return binarytest.Serve(h.t, "--database-url", url,
-		"--tokens", binarytest.Tokens(h.t, agentToken+" soar * agent", operatorToken+" olga * operator,auditor", adminToken+" paula * policy_admin"))
+	tokens := append([]string{agentToken + " soar * agent", operatorToken + " olga * operator,auditor", adminToken + " paula * policy_admin"}, peoplesTokens...)
+	return binarytest.Serve(h.t, "--database-url", url, "--tokens", binarytest.Tokens(h.t, tokens...))
 }
 
 func openDB(t *testing.T, url string) *sql.DB {
@@ -89,6 +89,7 @@ func (h *house) scenario(sc *godog.ScenarioContext) {
 	w := &world{house: h, gate: h.gate, db: h.db, number: h.count, tenant: "default"}
 	w.steps(sc)
 	w.policySteps(sc)
+	w.approvalSteps(sc)
 	sc.After(func(ctx context.Context, s *godog.Scenario, err error) (context.Context, error) {
 		if err == nil && (!w.outcomeSeen || (!w.logSeen && !w.noDecision)) {
 			return ctx, errors.New("the scenario asserts no outcome, or not that the gate log shows it")

@@ -31,6 +31,7 @@ type world struct {
 	stillAuto   []string
 	whitelistID string
 	deployment  *deployment // where the scenario is about the policy
+	pending     *pending    // where it is about an approval
 
 	outcomeSeen, logSeen, noDecision bool
 }

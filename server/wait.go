@@ -38,13 +38,15 @@ func (s *server) decision(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	if wait > 0 && e.Approval != nil && e.Approval.StatusAt(s.now()) == engine.ApprovalPending {
+	waited := wait > 0 && e.Approval != nil && e.Approval.StatusAt(s.now()) == engine.ApprovalPending
+	if waited {
+		e.Input, e.Parameters = nil, nil // not shown, and not to be held by thousands
 		if e.Approval, err = s.await(c, e.Approval, wait); err != nil {
 			return err
 		}
 	}
 	row := s.rowOf(e, false)
-	if by, ok := e.LetGoBy(); ok {
+	if by, ok := e.LetGoBy(); ok && !waited { // what has just been released was not reported about
 		ctx, cancel := context.WithTimeout(c.Request.Context(), readPatience)
 		defer cancel()
 		outcomes, err := s.store.Outcomes(ctx, tenant, by)
@@ -72,9 +74,22 @@ func (q *query) wait() time.Duration {
 }
 
 func (s *server) readEntry(ctx context.Context, tenant, id string) (*engine.Entry, error) {
+	return elsewhere(ctx, func(ctx context.Context) (*engine.Entry, error) { return s.store.Entry(ctx, tenant, id) })
+}
+
+// elsewhere reads on a goroutine of its own. A database driver needs a deep
+// stack, and a stack that has grown is not given back while its goroutine waits:
+// with thousands who wait that is most of what they cost.
+func elsewhere[T any](ctx context.Context, read func(context.Context) (T, error)) (v T, err error) {
 	ctx, cancel := context.WithTimeout(ctx, readPatience)
 	defer cancel()
-	return s.store.Entry(ctx, tenant, id)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		v, err = read(ctx)
+	}()
+	<-done
+	return v, err
 }
 
 // await waits until a has ended, for as long as wait and as the client listens.
@@ -106,7 +121,5 @@ func (s *server) await(c *gin.Context, a *engine.Approval, wait time.Duration) (
 }
 
 func (s *server) readApproval(ctx context.Context, a *engine.Approval) (*engine.Approval, error) {
-	ctx, cancel := context.WithTimeout(ctx, readPatience)
-	defer cancel()
-	return s.store.ApprovalState(ctx, a.TenantID, a.ID)
+	return elsewhere(ctx, func(ctx context.Context) (*engine.Approval, error) { return s.store.ApprovalState(ctx, a.TenantID, a.ID) })
 }

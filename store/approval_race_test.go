@@ -213,6 +213,20 @@ func TestWatchAcrossGates(t *testing.T) {
 	url := storetest.Postgres(t)
 	here, there := storetest.Open(t, url), storetest.Open(t, url, func(o *store.Options) { o.Poll = time.Hour })
 	g := gateOn(t, here)
+	eventually(t, "the other gate listens", func() bool {
+		e := mustQueue(t, g, request("acme", "isolate_host", "host:first"))
+		ended, stop := there.Watch("acme", e.ApprovalID)
+		defer stop()
+		if _, err := g.Vote(t.Context(), yes(e, "olga")); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-ended:
+			return true
+		case <-time.After(200 * time.Millisecond):
+			return false
+		}
+	})
 	var took []time.Duration
 	for i := range 20 {
 		e := mustQueue(t, g, request("acme", "isolate_host", fmt.Sprintf("host:%d", i)))

@@ -5,6 +5,7 @@
 //
 //	ask     Facts ─► (the policy decides) ─► Append ─► answer
 //	change  ChangeConfig, PutOverride, AddWhitelist, SetStopped … ─► answer
+//	approve Approval ─► (the policy judges the votes) ─► StepApproval ─► answer
 //
 // [Store.Facts] reads memory only (view.go, an immutable go-memdb snapshot).
 // [Store.Append] puts entries into one bounded queue (queue.go); a worker takes
@@ -26,6 +27,11 @@
 // Which policy decides is fenced in the same transaction (policychange.go): an
 // append shares a lock that the activation of a bundle takes alone, and leaves
 // out entries whose policy_epoch is no longer the deployment's.
+//
+// An entry that waits for approval opens an approval or joins the open one in
+// the append's transaction (approvalopen.go), and each step of an approval takes
+// the same locks (approvalstep.go), a release with the row of the decision that
+// was made again. Whoever waits for an approval to end waits in hub.go.
 //
 // An entry's result carries no error only when its row has committed. An error
 // before COMMIT means not written; an error at COMMIT means unknown, and both

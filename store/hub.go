@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -15,6 +16,7 @@ type hub struct {
 	mu      sync.Mutex
 	waiting map[approvalKey]map[chan *engine.Approval]struct{}
 	closed  bool
+	trimmed int              // how many waited at the last trim; followHub's own
 	ask     chan approvalKey // approvals that something happened to elsewhere
 }
 
@@ -77,12 +79,16 @@ func (h *hub) publish(a *engine.Approval) {
 	delete(h.waiting, key)
 }
 
-// news says that something happened to an approval; whoever reads it is
-// followHub, and only where somebody waits.
+// news says that something happened to an approval, or, without a name, that
+// news may have been missed; whoever reads it is followHub, and only where
+// somebody waits.
 func (h *hub) news(tenant, id string) {
 	key := approvalKey{tenant, id}
 	h.mu.Lock()
 	_, wanted := h.waiting[key]
+	if key == (approvalKey{}) {
+		wanted = len(h.waiting) > 0
+	}
 	h.mu.Unlock()
 	if !wanted {
 		return
@@ -91,6 +97,22 @@ func (h *hub) news(tenant, id string) {
 	case h.ask <- key:
 	default: // the poll finds it
 	}
+}
+
+// trimAfter is by how many the number of waiters has grown when memory is given
+// back. A gate lets garbage grow to a multiple of what lives (serve's GOGC),
+// which is right for decisions; many who wait make what lives large and let it
+// lie, and their stacks only shrink in a collection. followHub calls trim at its
+// ticks, so that nobody can make it happen more often.
+const trimAfter = 32
+
+func (h *hub) trim() {
+	n := h.waiters()
+	if n >= h.trimmed+trimAfter {
+		debug.FreeOSMemory() // collects, too
+		h.trimmed = n
+	}
+	h.trimmed = min(h.trimmed, n)
 }
 
 // keys are the approvals that somebody waits for.
@@ -128,8 +150,13 @@ func (s *Store) followHub(ctx context.Context) {
 			cancel()
 			return
 		case key := <-s.hub.ask:
-			err = s.readWaited(within, []approvalKey{key})
+			keys := []approvalKey{key}
+			if key == (approvalKey{}) {
+				keys = s.hub.keys()
+			}
+			err = s.readWaited(within, keys)
 		case <-tick.C:
+			s.hub.trim()
 			if err = s.sweep(within); err == nil {
 				err = s.readWaited(within, s.hub.keys())
 			}
@@ -149,13 +176,13 @@ func (s *Store) readWaited(ctx context.Context, keys []approvalKey) error {
 		list, args := "", make([]any, 0, 2*n)
 		for i, key := range keys[:n] {
 			if i > 0 {
-				list += ", "
+				list += " OR "
 			}
-			list += "(" + param(2*i+1) + ", " + param(2*i+2) + ")"
+			list += "(tenant_id = " + param(2*i+1) + " AND approval_id = " + param(2*i+2) + ")"
 			args = append(args, key.tenant, key.id)
 		}
 		keys = keys[n:]
-		rows, err := s.db.reads().QueryContext(ctx, s.db.text(`SELECT `+approvalColumns+` FROM approval WHERE (tenant_id, approval_id) IN (VALUES `+list+`) AND status <> 'pending'`), args...)
+		rows, err := s.db.reads().QueryContext(ctx, s.db.text(`SELECT `+approvalColumns+` FROM approval WHERE (`+list+`) AND status <> 'pending'`), args...)
 		if err != nil {
 			return err
 		}

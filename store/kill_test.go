@@ -21,10 +21,14 @@ import (
 // victimEnv holds the database URL in the process that is to be killed.
 const victimEnv = "TIERGATE_TEST_VICTIM"
 
-// TestMain runs the victim of TestKillUnderLoad when this is its process.
+// TestMain runs the victim of TestKillUnderLoad, or of TestKillWhileVoting, when
+// this is its process.
 func TestMain(m *testing.M) {
 	if url := os.Getenv(victimEnv); url != "" {
 		victim(url)
+	}
+	if url := os.Getenv(voterEnv); url != "" {
+		voter(url)
 	}
 	os.Exit(m.Run())
 }
@@ -73,9 +77,12 @@ func TestKillUnderLoad(t *testing.T) {
 	}
 }
 
-func killOnce(t *testing.T, url string) (answered []*engine.Entry) {
+// runAndKill runs this test binary with env set to url, gives each line that it
+// prints to line, and kills it a while after the first for which that is true.
+func runAndKill(t *testing.T, env, url string, line func(fields []string) bool) {
+	t.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), victimEnv+"="+url)
+	cmd.Env = append(os.Environ(), env+"="+url)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -84,29 +91,37 @@ func killOnce(t *testing.T, url string) (answered []*engine.Entry) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	asked := map[string]string{} // action_id → tenant, without an answer
-	killer := time.AfterFunc(10*time.Second, func() { cmd.Process.Kill() })
+	killer := time.AfterFunc(30*time.Second, func() { cmd.Process.Kill() })
 	defer killer.Stop()
+	begun := false
 	for lines := bufio.NewScanner(out); lines.Scan(); {
-		f := strings.Fields(lines.Text())
+		if line(strings.Fields(lines.Text())) && !begun {
+			begun = true
+			killer.Reset(250 * time.Millisecond)
+		}
+	}
+	cmd.Wait()
+	if !begun {
+		t.Fatal("the process that was to be killed was told nothing")
+	}
+}
+
+func killOnce(t *testing.T, url string) (answered []*engine.Entry) {
+	asked := map[string]string{} // action_id → tenant, without an answer
+	runAndKill(t, victimEnv, url, func(f []string) bool {
 		switch {
 		case len(f) == 3 && f[0] == "ask":
 			asked[f[2]] = f[1]
 		case len(f) == 5 && f[0] == "got":
-			if len(answered) == 0 {
-				killer.Reset(200 * time.Millisecond)
-			}
 			seq, _ := strconv.ParseInt(f[4], 10, 64)
 			e := &engine.Entry{DecisionID: f[3], LogSeq: seq}
 			e.TenantID, e.ActionID, e.Decision = f[1], f[2], engine.QueuedApproval
 			answered = append(answered, e)
 			delete(asked, f[2])
+			return true
 		}
-	}
-	cmd.Wait()
-	if len(answered) == 0 {
-		t.Fatal("the victim gave no answer")
-	}
+		return false
+	})
 	s, err := store.Open(t.Context(), store.Options{URL: url, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)

@@ -220,6 +220,7 @@ func (p *postgres) follow(ctx context.Context, log *slog.Logger, hint func(tenan
 			case n == nil: // connected again: anything may have been missed
 				hint("")
 				policy()
+				approval("", "")
 			case n.Channel == policyChannel:
 				policy()
 			case n.Channel == approvalChannel:

@@ -130,7 +130,7 @@ _denied if approvals.denied
 _denied := false if not approvals.denied
 
 # What the gate decides now. A decision of which nothing is known is none.
-_decided_now := "not_yet" if object.get(input, "decision", null) == null
+_decided_now := "not_yet" if not input.decision
 
 _decided_now := "blocked" if input.decision.decision == "blocked"
 

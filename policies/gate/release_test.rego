@@ -172,6 +172,7 @@ test_undefined if {
 		object.union(_high, {"approval": _approval("isolate_host", "HUGE")}),
 		object.union(_high, _decided("perhaps", false)),
 		object.union(_high, {"decision": {"decision": "auto"}}),
+		object.union(_high, {"decision": null}),
 	] {
 		not gate.release with input as input_
 	}

@@ -112,6 +112,9 @@ func (g *Gate) Kill() { g.cmd.Process.Kill(); <-g.exited }
 // Signal sends a signal.
 func (g *Gate) Signal(s os.Signal) error { return g.cmd.Process.Signal(s) }
 
+// PID is the process's id.
+func (g *Gate) PID() int { return g.cmd.Process.Pid }
+
 // Wait waits until the process has ended and returns its exit code.
 func (g *Gate) Wait() int { <-g.exited; return g.cmd.ProcessState.ExitCode() }
 
