@@ -79,9 +79,9 @@ func (s *Space) compare(each []*findings) {
 			what := sight.Text
 			switch {
 			case sight.Kind == engine.SightPattern:
-				what = "the pattern " + what
+				what = "the pattern " + what[:min(len(what), 40)]
 			case sight.With != "":
-				what += " with " + sight.With
+				what += " with " + sight.With[:min(len(sight.With), 40)]
 			}
 			does[sight.Part] = append(does[sight.Part], what)
 		}

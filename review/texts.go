@@ -41,7 +41,7 @@ func textChanges(ctx context.Context, older, newer *Table, a, b *Subject) ([]Tex
 		p.count += (i - first) * len(s.members[action])
 		pairs[k] = p
 	}
-	byRule := map[string]*TextChange{}
+	byRule, told := map[string]*TextChange{}, map[[3]string]bool{}
 	for _, k := range slices.SortedFunc(maps.Keys(pairs), func(a, b [2]uint16) int { return cmp.Compare(pairs[a].first, pairs[b].first) }) {
 		before, after := &older.Outcomes[k[0]], &newer.Outcomes[k[1]]
 		if before.Rule != after.Rule || before.Decision != after.Decision || before.Err != after.Err || before.Rationale == after.Rationale {
@@ -63,7 +63,11 @@ func textChanges(ctx context.Context, older, newer *Table, a, b *Subject) ([]Tex
 			c = &TextChange{Rule: before.Rule, Before: was, After: is}
 			byRule[before.Rule] = c
 		}
-		c.Texts++
+		// Equal outcomes may name different action types of one radius.
+		if pair := [3]string{before.Rule, was, is}; !told[pair] {
+			told[pair] = true
+			c.Texts++
+		}
 		c.Situations += pairs[k].count
 	}
 	list := []TextChange{}

@@ -40,9 +40,11 @@ func refusalProblem(err error) *Problem {
 	return p
 }
 
-func (s *server) activate(c *gin.Context) error    { return s.moveBundle(c, true, Rollout.Activate) }
-func (s *server) rollback(c *gin.Context) error    { return s.moveBundle(c, false, Rollout.Rollback) }
-func (s *server) startShadow(c *gin.Context) error { return s.moveBundle(c, false, Rollout.StartShadow) }
+func (s *server) activate(c *gin.Context) error { return s.moveBundle(c, true, Rollout.Activate) }
+func (s *server) rollback(c *gin.Context) error { return s.moveBundle(c, false, Rollout.Rollback) }
+func (s *server) startShadow(c *gin.Context) error {
+	return s.moveBundle(c, false, Rollout.StartShadow)
+}
 
 // moveBundle makes a change that takes a reason in the body and, if it accepts
 // what a proof does not cover, the word about that.
