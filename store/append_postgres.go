@@ -73,10 +73,12 @@ func pgOpen(n int) string {
 			WHERE a.tenant_id = j.tenant_id AND a.approval_id = j.approval_id), `
 }
 
+// pgFindOpen looks up each action by itself: its LIMIT keeps the planner, which
+// may have seen the table empty, from walking through all that are open.
 const pgFindOpen = `SELECT a.tenant_id, a.action_digest, a.approval_id::text, a.version, a.expires_at, want.person,
 			EXISTS (SELECT 1 FROM approval_event e WHERE e.tenant_id = a.tenant_id AND e.approval_id = a.approval_id AND e.person = want.person AND e.kind IN ('opened', 'joined'))
 		FROM unnest($1::text[], $2::bytea[], $3::text[]) AS want (tenant_id, action_digest, person)
-		JOIN approval a ON a.tenant_id = want.tenant_id AND a.action_digest = want.action_digest AND a.status = 'pending'`
+		CROSS JOIN LATERAL (SELECT * FROM approval WHERE tenant_id = want.tenant_id AND action_digest = want.action_digest AND status = 'pending' LIMIT 1) a`
 
 // pgAll is pgBeside with the log itself before it, from arrays $10 and on, less
 // the columns that $1 to $4 hold already.

@@ -3,6 +3,7 @@ package store_test
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -280,4 +281,38 @@ func median(list []time.Duration) time.Duration {
 		}
 	}
 	return list[len(list)/2]
+}
+
+// A plan that was made while the table was empty looks each action up; one that
+// walks through all open approvals makes every append slower than the last.
+func TestOpenApprovalsAreLookedUp(t *testing.T) {
+	url := storetest.Postgres(t)
+	storetest.Open(t, url)
+	db := storetest.DB(t, url)
+	db.SetMaxOpenConns(1)
+	for name, value := range store.Planning {
+		if _, err := db.Exec(`SELECT set_config($1, $2, false)`, name, value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := db.Exec(`PREPARE find (text[], bytea[], text[]) AS ` + store.FindOpen); err != nil {
+		t.Fatal(err)
+	}
+	rows, err := db.Query(`EXPLAIN EXECUTE find('{a}', '{"\\x00"}', '{x}')`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	var plan []string
+	for rows.Next() {
+		var line string
+		if err := rows.Scan(&line); err != nil {
+			t.Fatal(err)
+		}
+		plan = append(plan, strings.TrimSpace(line))
+	}
+	text := strings.Join(plan, "\n")
+	if !strings.Contains(text, "using approval_open") || !strings.Contains(text, "Index Cond: ((tenant_id = want.tenant_id) AND (action_digest = want.action_digest))") {
+		t.Error(text)
+	}
 }

@@ -211,7 +211,7 @@ const sweepPage = 500
 // evidence. Nothing depends on it: an approval is judged by its expires_at.
 func (s *Store) sweep(ctx context.Context) error {
 	now := time.Now().UTC()
-	rows, err := s.db.reads().QueryContext(ctx, s.db.text(`SELECT `+approvalColumns+` FROM approval WHERE status = 'pending' AND expires_at <= $1 ORDER BY expires_at LIMIT $2`), engine.FormatTime(now), sweepPage)
+	rows, err := s.db.reads().QueryContext(ctx, s.db.text(`SELECT `+approvalColumns+` FROM approval WHERE closed_at IS NULL AND expires_at <= $1 ORDER BY expires_at LIMIT $2`), engine.FormatTime(now), sweepPage)
 	if err != nil {
 		return err
 	}

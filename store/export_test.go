@@ -74,3 +74,10 @@ func Fill(s *Store, tenant, action string, n int) error {
 	}
 	return e.commit()
 }
+
+// FindOpen is the append's look-up of open approvals, and Planning what its
+// connections are set to.
+var (
+	FindOpen = pgFindOpen
+	Planning = planning
+)

@@ -33,7 +33,7 @@ CREATE TABLE approval (
 ) WITH (fillfactor = 80);
 CREATE UNIQUE INDEX approval_open ON approval (tenant_id, action_digest) WHERE status = 'pending';
 CREATE INDEX approval_by_status ON approval (tenant_id, status, approval_id);
-CREATE INDEX approval_due ON approval (expires_at) WHERE status = 'pending';
+CREATE INDEX approval_due ON approval (expires_at) WHERE closed_at IS NULL;
 COMMENT ON TABLE  approval IS 'Where each approval stands; every row follows from its rows in approval_event.';
 COMMENT ON COLUMN approval.tenant_id IS 'The tenant.';
 COMMENT ON COLUMN approval.approval_id IS 'UUIDv7, made when it was opened.';

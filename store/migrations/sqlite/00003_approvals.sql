@@ -70,7 +70,7 @@ CREATE TABLE decision_outcome (
 
 CREATE UNIQUE INDEX approval_open ON approval (tenant_id, action_digest) WHERE status = 'pending';
 CREATE INDEX approval_by_status ON approval (tenant_id, status, approval_id);
-CREATE INDEX approval_due ON approval (expires_at) WHERE status = 'pending';
+CREATE INDEX approval_due ON approval (expires_at) WHERE closed_at IS NULL;
 
 -- The approval that a queued_approval opened or joined, or by which the decision was made again.
 ALTER TABLE remediation_gate_log ADD COLUMN approval_id TEXT;
