@@ -121,5 +121,7 @@ func (s *server) await(c *gin.Context, a *engine.Approval, wait time.Duration) (
 }
 
 func (s *server) readApproval(ctx context.Context, a *engine.Approval) (*engine.Approval, error) {
-	return elsewhere(ctx, func(ctx context.Context) (*engine.Approval, error) { return s.store.ApprovalState(ctx, a.TenantID, a.ID) })
+	return elsewhere(ctx, func(ctx context.Context) (*engine.Approval, error) {
+		return s.store.ApprovalState(ctx, a.TenantID, a.ID)
+	})
 }
