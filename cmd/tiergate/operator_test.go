@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -50,6 +51,16 @@ func operatorCmds(t *testing.T) map[string]func(*testscript.TestScript, bool, []
 			s := busyGate(t, ts.Getenv("GATE"), args[0], args[1], times)
 			ts.Defer(s.Close)
 			ts.Setenv("TIERGATE_URL", s.URL)
+		},
+		// newest VAR: the id of the newest approval that waits.
+		"newest": func(ts *testscript.TestScript, _ bool, args []string) {
+			g := binarytest.Gate{URL: ts.Getenv("GATE")}
+			var page struct{ Entries []struct{ ID string } }
+			status, body, err := g.Do("GET", "/approvals?status=pending", "dev", "", "")
+			if err != nil || status != http.StatusOK || json.Unmarshal(body, &page) != nil || len(page.Entries) == 0 {
+				ts.Fatalf("%d %s %v", status, body, err)
+			}
+			ts.Setenv(args[0], page.Entries[0].ID)
 		},
 		// notagate: something else listens there.
 		"notagate": func(ts *testscript.TestScript, _ bool, _ []string) {
