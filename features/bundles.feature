@@ -79,20 +79,20 @@ Feature: Which policy decides
 
     Scenario: A policy does something that its proof does not look at
       Given two gates for the tenant "acme" at tier L1-Notify
-      And Paula brings policy 1.1.0, in which nobody may run search_siem on a target that is the actor, because "four eyes"
-      But Paula may not activate policy 1.1.0 without taking on what its proof does not cover
+      And Paula brings policy 1.2.0, in which an action with more than two overrides waits for approval, because "caution"
+      But Paula may not activate policy 1.2.0 without taking on what its proof does not cover
       When the agent asks to search_siem on "index:main"
       Then the action runs by itself
       And the gate log shows the decision with its rationale and policy
 
     Scenario: Paula takes on what the proof does not look at
       Given two gates for the tenant "acme" at tier L1-Notify
-      And Paula brings policy 1.1.0, in which nobody may run search_siem on a target that is the actor, because "four eyes"
-      And Paula activates policy 1.1.0 and takes on what its proof does not cover because "reviewed by hand"
-      When the agent asks to search_siem on "system"
-      Then the action waits for approval
+      And Paula brings policy 1.2.0, in which an action with more than two overrides waits for approval, because "caution"
+      And Paula activates policy 1.2.0 and takes on what its proof does not cover because "reviewed by hand"
+      When the agent asks to search_siem on "index:main"
+      Then the action runs by itself
       And the gate log shows the decision with its rationale and policy
-      And the policy's history shows that Paula activated 1.1.0 because "reviewed by hand"
+      And the policy's history shows that Paula activated 1.2.0 because "reviewed by hand"
 
     Scenario: An operator of a tenant turns to the policy of all
       Given two gates for the tenant "acme" at tier L1-Notify

@@ -29,8 +29,8 @@ func (w *world) policySteps(sc *godog.ScenarioContext) {
 	sc.Given(`^two gates for the tenant "([^"]*)" at tier L(\d)-\w+$`, w.twoGates)
 	sc.Given(`^Paula brings policy ([\d.]+), in which search_siem waits for approval, because "([^"]*)"$`, w.bring)
 	sc.Given(`^Paula brings policy ([\d.]+), in which HIGH actions run by themselves at L4, because "([^"]*)"$`, w.bringReckless)
-	sc.Given(`^Paula brings policy ([\d.]+), in which nobody may run search_siem on a target that is the actor, because "([^"]*)"$`, w.bringFourEyes)
-	sc.Given(`^Paula may not activate policy ([\d.]+) without taking on what its proof does not cover$`, w.mayNotActivate)
+	sc.Given(`^Paula brings policy ([\d.]+), in which an action with more than two overrides waits for approval, because "([^"]*)"$`, w.bringCrowded)
+	sc.Given(`^Paula may not activate policy ([\d.]+) without taking on what its proof does not cover$`, w.notCovered)
 	sc.Given(`^Paula activates policy ([\d.]+) and takes on what its proof does not cover because "([^"]*)"$`, w.activateAll)
 	sc.Given(`^Paula may not activate policy ([\d.]+), which breaks the promise "([^"]*)"$`, w.breaksPromise)
 	sc.Given(`^Paula may not bring policy ([\d.]+), which gives no decision where an operator blocks$`, w.mayNotBring)
@@ -67,8 +67,17 @@ func (w *world) bringReckless(revision, reason string) error {
 	return w.upload(rollouttest.Revised(w.t, revision, rollouttest.Reckless...), reason, http.StatusCreated)
 }
 
-func (w *world) bringFourEyes(revision, reason string) error {
-	return w.upload(rollouttest.Revised(w.t, revision, rollouttest.FourEyes...), reason, http.StatusCreated)
+func (w *world) bringCrowded(revision, reason string) error {
+	return w.upload(rollouttest.Revised(w.t, revision, rollouttest.Crowded...), reason, http.StatusCreated)
+}
+
+// notCovered: the gate says what the proof does not look at.
+func (w *world) notCovered(revision string) error {
+	status, text, err := w.gate.Do("POST", "/bundles/"+w.deployment.hashes[revision]+"/activate", adminToken, "", `{"reason": "caution"}`)
+	if err == nil && (status != http.StatusConflict || !strings.Contains(string(text), "not_covered") || !strings.Contains(string(text), "input.overrides as a whole")) {
+		err = fmt.Errorf("%d %s", status, text)
+	}
+	return err
 }
 
 func (w *world) activateAll(revision, reason string) error {

@@ -20,11 +20,11 @@ var Cautious = []string{"search_siem:\n  blast_radius: MINIMAL", "search_siem:\n
 // breaks a promise that only a proof finds out about.
 var Reckless = []string{"HIGH: whitelist", "HIGH: tier_allows"}
 
-// FourEyes are edits after which an action waits for approval where its target is
-// who asks, which no proof looks at: the two are varied apart.
-var FourEyes = []string{`"require_approval" in modes,`, "_asks(modes),", `# Overrides that narrow are in force`, `_asks(modes) := "require_approval" in modes if input.request.target != input.request.actor
+// Crowded are edits after which an action waits for approval where it has more
+// than two overrides, a number that no proof looks at.
+var Crowded = []string{`"require_approval" in modes,`, "_asks(modes),", `# Overrides that narrow are in force`, `_asks(modes) := "require_approval" in modes if count(input.overrides) <= 2
 
-_asks(_) if input.request.target == input.request.actor
+_asks(_) if count(input.overrides) > 2
 
 # Overrides that narrow are in force`}
 
