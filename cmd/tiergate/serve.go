@@ -143,6 +143,7 @@ func serve(cmd *cobra.Command, f serveFlags) (err error) {
 	go func() { served <- srv.Serve(listener) }()
 	id := policy.ID()
 	logger.Info("bundle is active", "revision", id.Revision, "bundle_hash", id.BundleHash, "policy_epoch", epoch)
+	debug.FreeOSMemory() // what compiling left behind; with gcPercent it would lie for long
 	fmt.Fprintf(cmd.ErrOrStderr(), "listening on http://%s\n", listener.Addr())
 
 	if f.dev {
