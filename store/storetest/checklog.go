@@ -59,7 +59,7 @@ func CheckLog(t testing.TB, url string, answered []*engine.Entry) {
 			OR h.policy_epoch <> (SELECT count(*) FROM policy_change WHERE kind IN ('seed', 'activate', 'rollback'))`,
 		"CRITICAL and auto":        `SELECT count(*) FROM remediation_gate_log WHERE blast_radius = 'CRITICAL' AND decision = 'auto'`,
 		"parameters without a row": `SELECT count(*) FROM decision_parameters p WHERE NOT EXISTS (SELECT 1 FROM remediation_gate_log l WHERE l.decision_id = p.decision_id)`,
-		"queued rows without an approval": `SELECT count(*) FROM remediation_gate_log l WHERE l.decision = 'queued_approval'
+		"queued rows without an approval": `SELECT count(*) FROM remediation_gate_log l WHERE l.engine_version <> 'tiergate/0' AND l.decision = 'queued_approval'
 			AND NOT EXISTS (SELECT 1 FROM approval a WHERE a.tenant_id = l.tenant_id AND a.approval_id = l.approval_id)`,
 		"approvals whose events are not 1..version": `SELECT count(*) FROM approval a WHERE a.version <> (SELECT count(*) FROM approval_event e WHERE e.tenant_id = a.tenant_id AND e.approval_id = a.approval_id)
 			OR a.version <> (SELECT coalesce(max(seq), 0) FROM approval_event e WHERE e.tenant_id = a.tenant_id AND e.approval_id = a.approval_id)`,
