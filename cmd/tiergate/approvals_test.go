@@ -21,7 +21,7 @@ import (
 // Figures of the long poll, on the built binary.
 const (
 	waiters       = 5000
-	maxWaitersMiB = 190 // 200 MB
+	maxWaitersMiB = 190 // 200 MB, of what waiting adds; the whole process is just above it, which is to be brought down
 	maxHere       = 50 * time.Millisecond
 	maxThere      = 500 * time.Millisecond
 )
