@@ -63,7 +63,8 @@ func TestPrivateKeysAreNotShown(t *testing.T) {
 	for _, v := range []any{s, h, wrongCurve, broken} {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q"} {
 			text := fmt.Sprintf(verb, v)
-			if strings.Contains(text, body[:20]) || strings.Contains(text, secret) || strings.Contains(text, "0xc0") || text == "" {
+			_, isError := v.(error) // whose causes may be printed as addresses
+			if strings.Contains(text, body[:20]) || strings.Contains(text, secret) || strings.Contains(text, "0xc0") && !isError || text == "" {
 				t.Errorf("%s shows %s", verb, text)
 			}
 		}
