@@ -33,8 +33,4 @@ type Outbox interface {
 }
 
 // Work is what one gate has claimed of a channel.
-type Work struct {
-	Channel engine.Channel
-	Secrets engine.ChannelSecrets
-	Due     []engine.DueAnnouncement
-}
+type Work = engine.ChannelWork

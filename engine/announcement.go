@@ -1,6 +1,9 @@
 package engine
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // ChannelFormat is how a channel is spoken to.
 type ChannelFormat string
@@ -68,6 +71,22 @@ const (
 	AnnounceTest     AnnouncementKind = "test"              // an operator tries a channel
 )
 
+// notifyOf is where the whitelist entries among applied want their use announced.
+func notifyOf(facts *Facts, applied []string) (targets []string) {
+	for _, name := range applied {
+		id, ok := strings.CutPrefix(name, "whitelist:")
+		if !ok {
+			continue
+		}
+		for _, w := range facts.Whitelist {
+			if w.ID == id {
+				targets = append(targets, w.Notify...)
+			}
+		}
+	}
+	return targets
+}
+
 // AnnouncementStatus is where an announcement stands.
 type AnnouncementStatus string
 
@@ -104,6 +123,13 @@ type DueAnnouncement struct {
 	*Announcement
 	Entry    *Entry    // the decision's row; nil for a test, or if it cannot be read
 	Approval *Approval // where the approval stands now; nil for others
+}
+
+// ChannelWork is what one gate has claimed of a channel.
+type ChannelWork struct {
+	Channel Channel
+	Secrets ChannelSecrets
+	Due     []DueAnnouncement
 }
 
 // AnnouncementResult is what came of an attempt.

@@ -56,4 +56,6 @@ const (
 	KindWhitelistRemove = "whitelist_remove" // one entry removed
 	KindStop            = "stop"
 	KindRelease         = "release"
+	KindChannelSet      = "channel_set"    // where announcements go; decides nothing
+	KindChannelRemove   = "channel_remove" // no longer
 )

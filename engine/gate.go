@@ -236,8 +236,11 @@ func (g *Gate) decideOn(ctx context.Context, a *active, r *Request, facts *Facts
 		}
 		e.ActionID, e.FreshActionID = action.String(), true
 	}
-	if verdict.Decision == QueuedApproval {
+	switch verdict.Decision {
+	case QueuedApproval:
 		e.Needed, e.Wait = p.askTerms(verdict.BlastRadius)
+	case Auto:
+		e.Notify = notifyOf(facts, verdict.OverridesApplied)
 	}
 	if r.Parameters != nil {
 		sum := sha256.Sum256(r.Parameters)

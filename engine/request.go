@@ -56,6 +56,9 @@ type Entry struct {
 	// and DefaultWait. Not kept in the log.
 	Needed int
 	Wait   time.Duration
+	// Notify is where the whitelist entry that let the action go wants that
+	// announced. Not kept in the log.
+	Notify []string
 }
 
 // AutoValidFor is how long an "auto" may be acted upon.

@@ -131,6 +131,7 @@ type batch struct {
 	heads    map[string]head
 	policy   int64 // the deployment's policy epoch
 	approvals
+	announces bool // it leaves something in the outbox
 }
 
 // repeat is an item whose action_id was answered as seq, before or in this batch.
@@ -196,9 +197,11 @@ func (w *appendWorker) attempt(items []*item) (err error) {
 			return err
 		}
 	}
-	if err := w.a.insert(b.rows, moved, b.openings()); err != nil {
+	open := b.openings()
+	if err := w.a.insert(b.rows, moved, open); err != nil {
 		return err
 	}
+	b.announces = len(open.outbox) > 0
 	if commitErr := w.a.commit(); commitErr != nil {
 		// Written or not: unknown, and for the whole batch.
 		w.drop()
@@ -315,6 +318,9 @@ func (s *Store) settle(b batch) {
 	}
 	for _, o := range b.overdue {
 		s.hub.news(o.tenant, o.id)
+	}
+	if b.announces {
+		s.outboxNews()
 	}
 	if len(b.stale)+len(b.repeated) == 0 {
 		return

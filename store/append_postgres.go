@@ -54,7 +54,8 @@ const (
 
 // pgOpen is what a batch makes of approvals, as statements before pgBeside or
 // pgAll, from the arrays behind their n parameters: the approvals that it opens,
-// their events and those of approvals that it joins, and the latter's versions.
+// their events and those of approvals that it joins, the latter's versions, and
+// what is to be announced.
 func pgOpen(n int) string {
 	list := func(types []string) string {
 		params := make([]string, len(types))
@@ -70,7 +71,9 @@ func pgOpen(n int) string {
 			INSERT INTO approval_event (` + strings.Join(openEventColumns, ", ") + `) SELECT * FROM unnest(` + list(openEventTypes) + `)),
 		joined AS (
 			UPDATE approval a SET version = j.version FROM unnest(` + list([]string{"text", "uuid", "bigint"}) + `) AS j (tenant_id, approval_id, version)
-			WHERE a.tenant_id = j.tenant_id AND a.approval_id = j.approval_id), `
+			WHERE a.tenant_id = j.tenant_id AND a.approval_id = j.approval_id),
+		announced AS (
+			INSERT INTO announcement_outbox (` + outboxColumns + `) SELECT * FROM unnest(` + list([]string{"text", "bigint", "json"}) + `)), `
 }
 
 // pgFindOpen looks up each action by itself: its LIMIT keeps the planner, which
@@ -263,7 +266,7 @@ func (a *pgAppender) expire(overdue []*opening, at time.Time) error {
 
 // openArrays are the parameters of pgOpen.
 func openArrays(o openings) []any {
-	columns := make([]array, len(openColumns)+len(openEventColumns)+3)
+	columns := make([]array, len(openColumns)+len(openEventColumns)+6)
 	add := func(first int, values []any) {
 		for i, v := range values {
 			columns[first+i].add(v)
@@ -281,6 +284,9 @@ func openArrays(o openings) []any {
 	}
 	for _, n := range o.joined {
 		add(len(openColumns)+len(openEventColumns), []any{n.tenant, n.id, n.version})
+	}
+	for _, r := range o.outbox {
+		add(len(openColumns)+len(openEventColumns)+3, []any{r.tenant, r.seq, r.items})
 	}
 	args := make([]any, len(columns))
 	for i := range columns {

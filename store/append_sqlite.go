@@ -15,7 +15,7 @@ type liteAppender struct {
 	connTx
 
 	prepareHead, lockHead, findAction, insertRow, insertAction, insertParameters, moveHead *sql.Stmt
-	findApproval, hasAsked, openApproval, addEvent, moveApproval                           *sql.Stmt
+	findApproval, hasAsked, openApproval, addEvent, moveApproval, leaveInOutbox            *sql.Stmt
 }
 
 func (s *sqliteDB) newAppender() (appender, error) {
@@ -41,6 +41,7 @@ func (s *sqliteDB) newAppender() (appender, error) {
 		`INSERT INTO approval (` + marks(openColumns):                                                                                 &a.openApproval,
 		`INSERT INTO approval_event (` + marks(openEventColumns):                                                                      &a.addEvent,
 		`UPDATE approval SET version = ? WHERE tenant_id = ? AND approval_id = ?`:                                                     &a.moveApproval,
+		`INSERT INTO announcement_outbox (` + outboxColumns + `) VALUES (?, ?, ?)`:                                                    &a.leaveInOutbox,
 	} {
 		if *stmt, err = conn.PrepareContext(ctx, query); err != nil {
 			a.close()
@@ -149,6 +150,11 @@ func (a *liteAppender) write(o openings) error {
 	}
 	for _, n := range o.joined {
 		if _, err := a.moveApproval.Exec(n.version, n.tenant, n.id); err != nil {
+			return err
+		}
+	}
+	for _, r := range o.outbox {
+		if _, err := a.leaveInOutbox.Exec(r.tenant, r.seq, r.items); err != nil {
 			return err
 		}
 	}

@@ -51,10 +51,13 @@ type openingEvent struct {
 }
 
 // openings are what a batch writes: approvals that it opens, and those that it
-// adds people to.
-type openings struct{ opened, joined []*opening }
+// adds people to; and what of all that is to be announced.
+type openings struct {
+	opened, joined []*opening
+	outbox         []outboxRow
+}
 
-func (o openings) none() bool { return len(o.opened)+len(o.joined) == 0 }
+func (o openings) none() bool { return len(o.opened)+len(o.joined)+len(o.outbox) == 0 }
 
 // approvals is the part of a batch that is about them.
 type approvals struct {
@@ -150,7 +153,13 @@ func needed(e *engine.Entry) int64 {
 	return 1
 }
 
-// openings lists what is to be written.
+// openings lists what is to be written for rows.
+func (b *batch) openings() openings {
+	list := b.approvals.openings()
+	list.outbox = outboxOf(b.rows, list.opened)
+	return list
+}
+
 func (a *approvals) openings() (list openings) {
 	for _, o := range a.open {
 		switch {

@@ -83,8 +83,17 @@ func (s *Store) stepTx(step engine.ApprovalStep) (*engine.Approval, error) {
 	if err := c.announce(a); err != nil {
 		return nil, err
 	}
+	announces := false
+	if step.Entry != nil {
+		if announces, err = c.leaveInOutbox(step.Entry); err != nil {
+			return nil, err
+		}
+	}
 	if err := tx.Commit(); err != nil {
 		return nil, fmt.Errorf("commit not confirmed, the step may have been made: %w", err)
+	}
+	if announces {
+		s.outboxNews()
 	}
 	return a, nil
 }

@@ -58,6 +58,9 @@ func (s *Store) changeNow(tenant, kind string, meta engine.ChangeMeta, mutate fu
 		if errors.Is(err, engine.ErrNotFound) || errors.Is(err, engine.ErrStale) {
 			return err
 		}
+		if pass, ok := errors.AsType[passError](err); ok {
+			return pass.error
+		}
 		return fmt.Errorf("change %s of tenant %s: %w: %v", kind, tenant, engine.ErrUnavailable, err)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
@@ -94,6 +97,9 @@ func (s *Store) changeTx(tenant, kind string, meta engine.ChangeMeta, mutate fun
 	}
 	return nil
 }
+
+// passError is an error of whoever asked for a change, and not of making it.
+type passError struct{ error }
 
 // lock takes the tenant's head and reads the dial under it.
 func (c *changer) lock() error {

@@ -18,6 +18,8 @@ import (
 //	whitelist_add     after: entryDoc
 //	whitelist_remove  before: entryDoc
 //	stop, release     {"stopped": …}
+//	channel_set       channelDoc, or null
+//	channel_remove    before: channelDoc, after: null
 type configDoc struct {
 	MaturityTier int                                   `json:"maturity_tier"`
 	TierLabel    string                                `json:"tier_label"`
@@ -151,6 +153,8 @@ func (e *edit) applyKind(t *tenantState, c engine.Change) error {
 		}
 		t.stopped = after.Stopped
 		return nil
+	case engine.KindChannelSet, engine.KindChannelRemove:
+		return nil // no decision depends on it
 	case engine.KindOverrideSet:
 		var after overrideDoc
 		if err := decode(c, nil, &after); err != nil {

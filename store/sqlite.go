@@ -136,8 +136,10 @@ func (s *sqliteDB) exclusive() sync.Locker { return &s.turn }
 // text makes of PostgreSQL's $1 the numbered ?1, and leaves out the row locks:
 // a transaction here is the only one that writes.
 func (s *sqliteDB) text(query string) string {
-	return strings.ReplaceAll(strings.ReplaceAll(query, "$", "?"), " FOR UPDATE", "")
+	return liteText.Replace(query)
 }
+
+var liteText = strings.NewReplacer("$", "?", " FOR UPDATE SKIP LOCKED", "", " FOR UPDATE", "", " FOR SHARE", "")
 
 func (s *sqliteDB) begin() (*sql.Tx, error) { return s.writer.BeginTx(context.Background(), nil) }
 
