@@ -1,5 +1,5 @@
 # Bare `make` prints this help. Everything runs with Go and make alone; `make test` also needs
-# PostgreSQL's server binaries and sqlite3, and installs Debian's if it finds none.
+# PostgreSQL's server binaries, sqlite3 and Chromium, and installs Debian's if it finds none.
 
 GO       ?= go
 FUZZTIME ?= 20s
@@ -29,7 +29,7 @@ review: ## what this branch's policy decides differently from BASE (main), and w
 	@BASE="$(BASE)" ACKNOWLEDGE=policies.acknowledged OUT=build/policy-review TIERGATE=bin/tiergate OPA=bin/opa \
 	  .github/actions/policy-review/review.sh; code=$$?; cat build/policy-review/report.md 2>/dev/null; exit $$code
 
-packages: ## make sure that PostgreSQL's server binaries and sqlite3 are there
+packages: ## make sure that PostgreSQL's server binaries, sqlite3 and Chromium are there
 	@sh .ci/packages
 
 test: packages build ## run every test, on PostgreSQL and SQLite

@@ -14,7 +14,7 @@
 //
 //	decisions.go, batch.go, preview.go, actions.go   ask
 //	wait.go, outcome.go                              what became of a decision
-//	approvals.go                                     say yes or no
+//	approvals.go, approvepage.go                     say yes or no; the page that asks
 //	config.go, overrides.go, whitelist.go            turn the dial
 //	gatelog.go                                       read the log
 //	bundles.go, bundlemoves.go                       change the policy

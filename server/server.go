@@ -123,6 +123,7 @@ var routes = []route{
 	{"GET", "/readyz", nil, (*server).readyz},
 	{"GET", "/metrics", nil, (*server).serveMetrics},
 	{"GET", "/openapi.json", nil, (*server).openapi},
+	{"GET", "/approve", nil, (*server).approvePage},
 
 	{"POST", base + "/decisions", ask, (*server).decide},
 	{"POST", base + "/decisions/batch", ask, (*server).decideBatch},
