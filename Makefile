@@ -10,7 +10,7 @@ ADDR     ?= 127.0.0.1:8080
 export CGO_ENABLED ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help run build review test check race fuzz bench soak bundle clean packages format vet staticcheck rego
+.PHONY: help run build review test check race fuzz bench soak spec bundle clean packages format vet staticcheck rego
 
 help: ## print this help
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,6 +67,11 @@ bench: packages build ## measure, and print the tables of docs/performance.md
 soak: packages build ## kill -9 under load: the gate for SOAKTIME on each database, the store for 20 rounds
 	TIERGATE_SOAK=$(SOAKTIME) $(GO) test -count=1 -timeout 30m -run 'Soak' ./cmd/...
 	TIERGATE_KILL_ROUNDS=20 $(GO) test -count=1 -timeout 30m -run 'KillUnderLoad' ./store
+
+spec: packages build ## run the features, and render them with their results as build/spec.html
+	@mkdir -p build
+	TIERGATE_SPEC=$(CURDIR)/build/features.json $(GO) test -count=1 ./features; code=$$?; \
+	  $(GO) run ./features/spec -results build/features.json -o build/spec.html features/*.feature && echo "see build/spec.html"; exit $$code
 
 bundle: build ## build the shipped policy into build/bundle.tar.gz
 	@mkdir -p build && bin/tiergate bundle build -o build/bundle.tar.gz policies

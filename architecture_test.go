@@ -21,10 +21,11 @@ var arrows = map[string][]string{
 	"bundles":      {},
 	"store":        {"engine"},
 	"rollout":      {"engine", "bundles"},
-	"server":       {"engine", "rollout"},
+	"server":       {"engine", "rollout", "announce"},
 	"review":       {"engine", "engine/model"},
+	"announce":     {"engine"},
 	"client":       {},
-	"cmd/tiergate": {"client", "policies", "engine", "bundles", "store", "rollout", "server", "review"},
+	"cmd/tiergate": {"client", "announce", "policies", "engine", "bundles", "store", "rollout", "server", "review"},
 }
 
 // outside is which third-party modules a package may know, where that is part

@@ -5,6 +5,7 @@
 //	log        rows per second through the append, beside INSERT and COPY
 //	whitelist  the lookup of candidates as the whitelist grows
 //	shadow     durable decisions per second, with and without a shadow
+//	outbox     durable decisions per second, each announced and none
 //
 // What is compared is measured in one run, in turns, so that a noisy machine
 // disturbs both sides alike; what counts are the ratios. The databases are
@@ -51,13 +52,14 @@ var parts = []part{
 	{"log", logTable},
 	{"whitelist", whitelistTable},
 	{"shadow", shadowTable},
+	{"outbox", outboxTable},
 }
 
 func main() {
 	var o options
 	var only string
 	flag.DurationVar(&o.benchtime, "benchtime", time.Second, "how long each figure is measured")
-	flag.StringVar(&only, "only", "", "tables to make, separated by commas: engine, http, log, whitelist, shadow (default all)")
+	flag.StringVar(&only, "only", "", "tables to make, separated by commas: engine, http, log, whitelist, shadow, outbox (default all)")
 	flag.BoolVar(&o.markdown, "markdown", false, "print Markdown instead of plain text")
 	flag.Parse()
 	if os.Getenv("GOGC") == "" {

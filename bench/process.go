@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"os/exec"
 	"syscall"
 	"time"
@@ -36,6 +37,11 @@ func freeAddr() (string, error) {
 // shown if it does not start, unless quiet: then it goes there, too, which is
 // for a server that logs there without end, as `opa run` does.
 func startServer(s *scratch, health string, quiet bool, name string, args ...string) error {
+	_, err := startProcess(s, health, quiet, name, args...)
+	return err
+}
+
+func startProcess(s *scratch, health string, quiet bool, name string, args ...string) (*os.Process, error) {
 	cmd := exec.Command(name, args...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	var stderr bytes.Buffer
@@ -43,7 +49,7 @@ func startServer(s *scratch, health string, quiet bool, name string, args ...str
 		cmd.Stderr = &stderr
 	}
 	if err := cmd.Start(); err != nil {
-		return err
+		return nil, err
 	}
 	exited := make(chan struct{})
 	go func() { cmd.Wait(); close(exited) }()
@@ -52,18 +58,18 @@ func startServer(s *scratch, health string, quiet bool, name string, args ...str
 		if resp, err := http.Get(health); err == nil {
 			resp.Body.Close()
 			if resp.StatusCode == http.StatusOK {
-				return nil
+				return cmd.Process, nil
 			}
 		}
 		select {
 		case <-exited:
-			return fmt.Errorf("%s ended at once:\n%s", name, stderr.String())
+			return nil, fmt.Errorf("%s ended at once:\n%s", name, stderr.String())
 		case <-s.ctx.Done():
-			return s.ctx.Err()
+			return nil, s.ctx.Err()
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
-	return fmt.Errorf("%s is not ready after 30 s", name)
+	return nil, fmt.Errorf("%s is not ready after 30 s", name)
 }
 
 func runQuiet(ctx context.Context, name string, args ...string) error {

@@ -39,7 +39,7 @@ type Problem struct {
 	Title  string  `json:"title"`
 	Status int     `json:"status"`
 	Detail string  `json:"detail"`
-	Errors []Fault `json:"errors"`
+	Errors []Fault `json:"errors,omitempty"`
 }
 
 // Fault is one field that is at fault.

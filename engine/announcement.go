@@ -1,6 +1,9 @@
 package engine
 
 import (
+	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -16,6 +19,13 @@ const (
 
 // ChannelFormats are all of them.
 var ChannelFormats = []ChannelFormat{FormatWebhook, FormatSlack, FormatTeams}
+
+// MaxChannels is how many channels a tenant may have: each is told of each
+// approval that it asks for.
+const MaxChannels = 64
+
+// ErrTooManyChannels: the tenant has MaxChannels of them. Nothing was changed.
+var ErrTooManyChannels = errors.New("the tenant has as many channels as it may have")
 
 // ChannelKey names a channel.
 type ChannelKey struct{ TenantID, Name string }
@@ -85,6 +95,25 @@ func notifyOf(facts *Facts, applied []string) (targets []string) {
 		}
 	}
 	return targets
+}
+
+// NotifyChannel finds the channel that a notify target names: channel:NAME, or
+// FORMAT:NAME where the channel must have that format. A "#" before the name, as
+// Slack writes it, is left out. fault says why there is none, for a person.
+func NotifyChannel(target string, channels []*Channel) (name, fault string) {
+	scheme, name, _ := strings.Cut(target, ":")
+	name = strings.TrimPrefix(name, "#")
+	if scheme != "channel" && !slices.Contains(ChannelFormats, ChannelFormat(scheme)) {
+		return target, fmt.Sprintf("Nothing is sent to %q: a target is channel:NAME, webhook:NAME, slack:NAME or teams:NAME. Name a channel in the whitelist entry.", scheme+":")
+	}
+	i := slices.IndexFunc(channels, func(c *Channel) bool { return c.Name == name })
+	switch {
+	case i < 0:
+		return name, fmt.Sprintf("There is no channel %q. Set it with PUT /channels/%s, then replay.", name, name)
+	case scheme != "channel" && channels[i].Format != ChannelFormat(scheme):
+		return name, fmt.Sprintf("The channel %q is of format %s, and the target says %s. Name it channel:%s in the whitelist entry; a replay sends this one.", name, channels[i].Format, scheme, name)
+	}
+	return name, ""
 }
 
 // AnnouncementStatus is where an announcement stands.

@@ -17,13 +17,20 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
+// TIERGATE_SPEC names a file that gets the results as cucumber JSON, with the
+// decisions that each step left in the gate log; see spec.
 func TestFeatures(t *testing.T) {
 	house := openHouse(t)
+	format := "progress"
+	if path := os.Getenv("TIERGATE_SPEC"); path != "" {
+		format += ",cucumber:" + path
+		house.attach = true
+	}
 	status := godog.TestSuite{
 		Name:                "features",
 		ScenarioInitializer: house.scenario,
 		Options: &godog.Options{
-			Format: "progress", Paths: []string{"."}, Strict: true, TestingT: t, NoColors: os.Getenv("NO_COLOR") != "",
+			Format: format, Paths: []string{"."}, Strict: true, TestingT: t, NoColors: os.Getenv("NO_COLOR") != "",
 		},
 	}.Run()
 	if status != 0 {

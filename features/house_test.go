@@ -26,6 +26,7 @@ type house struct {
 	titles map[string]string // title of a rule → its id, from the METADATA
 	hash   string            // of the shipped bundle
 	count  int               // of scenarios, so that each has tenants of its own
+	attach bool              // what each step left in the gate log, to the results
 
 	frailCluster *storetest.Cluster // started by the first scenario that needs it
 	frailGate    *binarytest.Gate
@@ -61,7 +62,7 @@ func openHouse(t *testing.T) *house {
 
 func (h *house) serve(url string) *binarytest.Gate {
 	tokens := append([]string{agentToken + " soar * agent", operatorToken + " olga * operator,auditor", adminToken + " paula * policy_admin"}, peoplesTokens...)
-	return binarytest.Serve(h.t, "--database-url", url, "--tokens", binarytest.Tokens(h.t, tokens...))
+	return binarytest.Serve(h.t, "--database-url", url, "--tokens", binarytest.Tokens(h.t, tokens...), "--announce-allow", "127.0.0.0/8")
 }
 
 func openDB(t *testing.T, url string) *sql.DB {
@@ -90,6 +91,10 @@ func (h *house) scenario(sc *godog.ScenarioContext) {
 	w.steps(sc)
 	w.policySteps(sc)
 	w.approvalSteps(sc)
+	w.announcementSteps(sc)
+	if h.attach {
+		sc.StepContext().After(w.attachDecisions)
+	}
 	sc.After(func(ctx context.Context, s *godog.Scenario, err error) (context.Context, error) {
 		if err == nil && (!w.outcomeSeen || (!w.logSeen && !w.noDecision)) {
 			return ctx, errors.New("the scenario asserts no outcome, or not that the gate log shows it")

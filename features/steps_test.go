@@ -32,6 +32,8 @@ type world struct {
 	whitelistID string
 	deployment  *deployment // where the scenario is about the policy
 	pending     *pending    // where it is about an approval
+	receivers   map[string]*receiver
+	attached    map[string]bool // decisions, to the results
 
 	outcomeSeen, logSeen, noDecision bool
 }

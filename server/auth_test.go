@@ -39,6 +39,16 @@ var contract = map[string]string{
 	"POST /approvals/:approval_id/deny":    "approver operator",
 	"POST /approvals/:approval_id/cancel":  "agent operator",
 
+	"GET /channels":                               "operator auditor",
+	"GET /channels/:channel":                      "operator auditor",
+	"PUT /channels/:channel":                      "operator",
+	"DELETE /channels/:channel":                   "operator",
+	"POST /channels/:channel/test":                "operator",
+	"POST /channels/:channel/replay":              "operator",
+	"GET /announcements":                          "operator auditor",
+	"GET /announcements/:announcement_id":         "operator auditor",
+	"POST /announcements/:announcement_id/replay": "operator",
+
 	"POST /bundles":                       "policy_admin",
 	"GET /bundles":                        "operator auditor policy_admin",
 	"GET /bundles/history":                "operator auditor policy_admin",
@@ -55,7 +65,7 @@ const someID = "0197f1c2-0000-7000-8000-000000000000"
 
 // concrete fills a route's parameters.
 func concrete(path string) string {
-	return strings.NewReplacer(":decision_id", someID, ":approval_id", someID, ":bundle_hash", "sha256:"+strings.Repeat("0", 64), ":id", someID, ":action_type", "block_ip").Replace(path)
+	return strings.NewReplacer(":decision_id", someID, ":approval_id", someID, ":bundle_hash", "sha256:"+strings.Repeat("0", 64), ":announcement_id", someID, ":channel", "soc", ":id", someID, ":action_type", "block_ip").Replace(path)
 }
 
 func TestRolesOfEveryRoute(t *testing.T) {

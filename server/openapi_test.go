@@ -119,7 +119,7 @@ func TestOpenAPIOperationsSayRolesParametersAndErrors(t *testing.T) {
 		if (r.roles != nil) != params["header X-Tenant-ID"] {
 			t.Errorf("%s: X-Tenant-ID", name)
 		}
-		if _, body := op["requestBody"]; body != (r.method == "POST" || r.method == "PUT") {
+		if _, body := op["requestBody"]; body != ((r.method == "POST" || r.method == "PUT") && !bodiless.MatchString(r.path)) {
 			t.Errorf("%s: requestBody", name)
 		}
 		for status, response := range op["responses"].(object) {
@@ -178,6 +178,9 @@ func TestOpenAPIStructureAndExamples(t *testing.T) {
 		}
 	}
 }
+
+// bodiless are what is asked for by the path alone.
+var bodiless = regexp.MustCompile(`/(test|replay)$`)
 
 // The requests that the document shows work.
 func TestOpenAPIRequestExamplesWork(t *testing.T) {

@@ -73,6 +73,8 @@ var problems = []struct {
 		Detail: "The action's parameters were erased, so it cannot be decided again. Nothing was changed. Ask for the action again."}},
 	{engine.ErrNotRequester, Problem{Status: http.StatusForbidden, Type: "not_requester", Title: "Only who asked can take it back",
 		Detail: "This person did not ask for the action. An approver can deny it instead."}},
+	{engine.ErrTooManyChannels, Problem{Status: http.StatusConflict, Type: "too_many_channels", Title: "The tenant has too many channels",
+		Detail: "A tenant has 64 channels at most. Nothing was changed. Remove one that is not needed any more."}},
 	{engine.ErrNotLetGo, Problem{Status: http.StatusConflict, Type: "not_let_go", Title: "The action was not let go",
 		Detail: "Only what was auto or released can have an outcome. Nothing was written."}},
 	{engine.ErrTooManyOutcomes, Problem{Status: http.StatusConflict, Type: "too_many_outcomes", Title: "Too many outcomes were reported",

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
+	"io"
 	"net/url"
 	"slices"
 	"strconv"
@@ -66,6 +67,15 @@ func noQuery(c *gin.Context) error {
 	}
 	_, err := readQuery(c)
 	return err
+}
+
+// noBody refuses a body where none means anything.
+func noBody(c *gin.Context) error {
+	var b [1]byte
+	if n, _ := io.ReadFull(c.Request.Body, b[:]); n > 0 {
+		return badField("", "this takes no body")
+	}
+	return nil
 }
 
 func (q *query) text(key string) string { return q.values.Get(key) }

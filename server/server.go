@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"runtime/debug"
 	"time"
 
 	"github.com/gin-gonic/gin"
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/singleflight"
 
 	"github.com/tiergate/tiergate/engine"
 	"github.com/tiergate/tiergate/rollout"
@@ -48,6 +50,15 @@ type Store interface {
 	Watch(tenant, approvalID string) (ended <-chan *engine.Approval, stop func())
 	AddOutcome(ctx context.Context, o engine.DecisionOutcome) (_ *engine.DecisionOutcome, added bool, err error)
 	Outcomes(ctx context.Context, tenant, decisionID string) ([]*engine.DecisionOutcome, error)
+	SetChannel(ctx context.Context, key engine.ChannelKey, meta engine.ChangeMeta,
+		make func(old *engine.Channel, secrets *engine.ChannelSecrets, now time.Time) (engine.Channel, engine.ChannelSecrets, error)) (*engine.Channel, error)
+	RemoveChannel(ctx context.Context, key engine.ChannelKey, meta engine.ChangeMeta) error
+	Channels(ctx context.Context, tenant, afterName string, limit int) ([]*engine.Channel, error)
+	Channel(ctx context.Context, key engine.ChannelKey) (*engine.Channel, error)
+	TestChannel(ctx context.Context, key engine.ChannelKey) (*engine.Announcement, error)
+	Announcements(ctx context.Context, tenant string, q engine.AnnouncementQuery) ([]*engine.Announcement, error)
+	Announcement(ctx context.Context, tenant, id string) (*engine.Announcement, error)
+	ReplayAnnouncements(ctx context.Context, tenant, channel, id, actor string) (n int64, err error)
 	Health(ctx context.Context) engine.Health
 }
 
@@ -74,6 +85,7 @@ type Options struct {
 	Rollout  Rollout // nil: the policy never changes, and nothing stands under /bundles
 	Tokens   *Tokens
 	Dev      bool                 // answer only to loopback names in Host
+	Allow    []netip.Prefix       // private addresses that announcements may go to
 	Logger   *slog.Logger         // default slog.Default
 	Registry *prometheus.Registry // served at /metrics; default a new one
 	Now      func() time.Time     // default time.Now
@@ -87,6 +99,9 @@ type server struct {
 	logger  *slog.Logger
 	metrics *metrics
 	now     func() time.Time
+	allow   []netip.Prefix
+
+	endedReads singleflight.Group
 }
 
 // base is the path below which everything about decisions lies.
@@ -149,6 +164,16 @@ var routes = []route{
 	{"POST", base + "/stop", dial, (*server).stop},
 	{"POST", base + "/release", dial, (*server).release},
 
+	{"GET", base + "/channels", dialGet, (*server).channels},
+	{"GET", base + "/channels/:channel", dialGet, (*server).channel},
+	{"PUT", base + "/channels/:channel", dial, (*server).putChannel},
+	{"DELETE", base + "/channels/:channel", dial, (*server).deleteChannel},
+	{"POST", base + "/channels/:channel/test", dial, (*server).testChannel},
+	{"POST", base + "/channels/:channel/replay", dial, (*server).replayChannel},
+	{"GET", base + "/announcements", dialGet, (*server).announcements},
+	{"GET", base + "/announcements/:announcement_id", dialGet, (*server).announcement},
+	{"POST", base + "/announcements/:announcement_id/replay", dial, (*server).replayAnnouncement},
+
 	{"POST", base + "/bundles", change, (*server).uploadBundle},
 	{"GET", base + "/bundles", changeGet, (*server).bundles},
 	{"GET", base + "/bundles/history", changeGet, (*server).policyHistory},
@@ -176,7 +201,7 @@ func newEngine(o Options) *gin.Engine {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	s := &server{o.Gate, o.Store, o.Rollout, o.Tokens, o.Logger, newMetrics(o.Registry), o.Now}
+	s := &server{gate: o.Gate, store: o.Store, rollout: o.Rollout, tokens: o.Tokens, logger: o.Logger, metrics: newMetrics(o.Registry), now: o.Now, allow: o.Allow}
 	gin.SetMode(gin.ReleaseMode)
 	g := gin.New()
 	_ = g.SetTrustedProxies(nil)

@@ -38,15 +38,19 @@ func (s *server) decision(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	waited := wait > 0 && e.Approval != nil && e.Approval.StatusAt(s.now()) == engine.ApprovalPending
-	if waited {
-		e.Input, e.Parameters = nil, nil // not shown, and not to be held by thousands
-		if e.Approval, err = s.await(c, e.Approval, wait); err != nil {
+	if wait > 0 && e.Approval != nil && e.Approval.StatusAt(s.now()) == engine.ApprovalPending {
+		approval := e.Approval.ID
+		e, c.Keys = nil, nil // thousands may wait: what can be read again, or is known by now, is not held meanwhile
+		ended, err := s.await(c, tenant, approval, wait)
+		if err != nil {
+			return err
+		}
+		if e, err = s.readAgain(c.Request.Context(), tenant, id, ended); err != nil {
 			return err
 		}
 	}
 	row := s.rowOf(e, false)
-	if by, ok := e.LetGoBy(); ok && !waited { // what has just been released was not reported about
+	if by, ok := e.LetGoBy(); ok {
 		ctx, cancel := context.WithTimeout(c.Request.Context(), readPatience)
 		defer cancel()
 		outcomes, err := s.store.Outcomes(ctx, tenant, by)
@@ -77,6 +81,22 @@ func (s *server) readEntry(ctx context.Context, tenant, id string) (*engine.Entr
 	return elsewhere(ctx, func(ctx context.Context) (*engine.Entry, error) { return s.store.Entry(ctx, tenant, id) })
 }
 
+// readAgain reads the row after a wait. When its approval has ended, all who
+// waited for it come at once and are answered by one read: none of them can have
+// begun one before it ended.
+func (s *server) readAgain(ctx context.Context, tenant, id string, ended bool) (*engine.Entry, error) {
+	if !ended {
+		return s.readEntry(ctx, tenant, id)
+	}
+	v, err, _ := s.endedReads.Do(tenant+" "+id, func() (any, error) {
+		return s.readEntry(context.WithoutCancel(ctx), tenant, id)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return v.(*engine.Entry), nil
+}
+
 // elsewhere reads on a goroutine of its own. A database driver needs a deep
 // stack, and a stack that has grown is not given back while its goroutine waits:
 // with thousands who wait that is most of what they cost.
@@ -92,36 +112,35 @@ func elsewhere[T any](ctx context.Context, read func(context.Context) (T, error)
 	return v, err
 }
 
-// await waits until a has ended, for as long as wait and as the client listens.
-func (s *server) await(c *gin.Context, a *engine.Approval, wait time.Duration) (*engine.Approval, error) {
+// await waits until the approval has ended, for as long as wait and as the
+// client listens, and reports whether it has.
+func (s *server) await(c *gin.Context, tenant, approval string, wait time.Duration) (ended bool, err error) {
 	until := time.Now().Add(wait)
 	// The server's own deadlines are for requests that are answered at once.
 	control := http.NewResponseController(c.Writer)
 	_ = control.SetReadDeadline(until.Add(waitSlack))
 	_ = control.SetWriteDeadline(until.Add(waitSlack))
-	ended, stop := s.store.Watch(a.TenantID, a.ID)
+	news, stop := s.store.Watch(tenant, approval)
 	defer stop()
 	// It may have ended between the first look and the watch.
-	again, err := s.readApproval(c.Request.Context(), a)
-	if err != nil || again.StatusAt(s.now()) != engine.ApprovalPending {
-		return again, err
+	if pending, err := s.isPending(c.Request.Context(), tenant, approval); err != nil || !pending {
+		return !pending, err
 	}
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	select {
-	case now := <-ended:
-		if now != nil {
-			return now, nil
-		}
+	case a := <-news:
+		return a != nil, nil // nil: the gate is about to stop
 	case <-timer.C:
+		return false, nil
 	case <-c.Request.Context().Done():
-		return nil, c.Request.Context().Err()
+		return false, c.Request.Context().Err()
 	}
-	return again, nil
 }
 
-func (s *server) readApproval(ctx context.Context, a *engine.Approval) (*engine.Approval, error) {
-	return elsewhere(ctx, func(ctx context.Context) (*engine.Approval, error) {
-		return s.store.ApprovalState(ctx, a.TenantID, a.ID)
+func (s *server) isPending(ctx context.Context, tenant, approval string) (bool, error) {
+	a, err := elsewhere(ctx, func(ctx context.Context) (*engine.Approval, error) {
+		return s.store.ApprovalState(ctx, tenant, approval)
 	})
+	return err == nil && a.StatusAt(s.now()) == engine.ApprovalPending, err
 }

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"net/http"
 	"regexp"
 	"strings"
@@ -26,6 +27,30 @@ type whitelistAnswer struct {
 	Notify      []string       `json:"notify"`
 	SetBy       string         `json:"set_by"`
 	SetAt       string         `json:"set_at"`
+	// Unresolved are those of Notify that name no channel now.
+	Unresolved []unresolved `json:"unresolved_notify,omitempty"`
+}
+
+type unresolved struct {
+	Notify string `json:"notify"`
+	Detail string `json:"detail"`
+}
+
+// unresolvedOf says which targets would be told of nothing.
+func (s *server) unresolvedOf(ctx context.Context, w *engine.WhitelistEntry) (list []unresolved, err error) {
+	if len(w.Notify) == 0 {
+		return nil, nil
+	}
+	channels, err := s.store.Channels(ctx, w.TenantID, "", engine.MaxChannels)
+	if err != nil {
+		return nil, err
+	}
+	for _, target := range w.Notify {
+		if _, fault := engine.NotifyChannel(target, channels); fault != "" {
+			list = append(list, unresolved{target, fault})
+		}
+	}
+	return list, nil
 }
 
 func whitelistOf(w *engine.WhitelistEntry) whitelistAnswer {
@@ -33,7 +58,7 @@ func whitelistOf(w *engine.WhitelistEntry) whitelistAnswer {
 	if notify == nil {
 		notify = []string{}
 	}
-	return whitelistAnswer{w.ID, w.TenantID, w.ActionType, w.Constraints, engine.FormatTime(w.ExpiresAt), w.Reason, notify, w.SetBy, engine.FormatTime(w.SetAt)}
+	return whitelistAnswer{w.ID, w.TenantID, w.ActionType, w.Constraints, engine.FormatTime(w.ExpiresAt), w.Reason, notify, w.SetBy, engine.FormatTime(w.SetAt), nil}
 }
 
 func (s *server) whitelist(c *gin.Context) error {
@@ -113,7 +138,11 @@ func (s *server) addWhitelist(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
-	s.answer(c, http.StatusCreated, whitelistOf(added))
+	answer := whitelistOf(added)
+	if answer.Unresolved, err = s.unresolvedOf(c.Request.Context(), added); err != nil {
+		s.logger.Warn("a whitelist entry was added; whether its targets name channels is not known", "tenant", added.TenantID, "id", added.ID, "error", err)
+	}
+	s.answer(c, http.StatusCreated, answer)
 	return nil
 }
 

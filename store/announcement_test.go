@@ -25,7 +25,7 @@ const secretURL = "https://hooks.example/services/T0/B0/s3cr3t"
 func set(t testing.TB, s *store.Store, tenant, name string, format engine.ChannelFormat, approvals bool) int64 {
 	t.Helper()
 	_, err := s.SetChannel(t.Context(), engine.ChannelKey{TenantID: tenant, Name: name}, engine.ChangeMeta{Actor: "olga", Reason: "test"},
-		func(*engine.ChannelSecrets, time.Time) (engine.Channel, engine.ChannelSecrets, error) {
+		func(*engine.Channel, *engine.ChannelSecrets, time.Time) (engine.Channel, engine.ChannelSecrets, error) {
 			return engine.Channel{Format: format, Approvals: approvals, Origin: "https://hooks.example", URLDigest: "sha256:00", KeyID: "k"},
 				engine.ChannelSecrets{URL: secretURL, Keys: []engine.SigningKey{{Key: []byte("a key of the webhook, 24 bytes")}}}, nil
 		})
@@ -228,7 +228,7 @@ func TestChannels(t *testing.T) {
 		write(t, s, fired("acme", epoch, "webhook:siem"))
 		expandAll(t, s)
 		refuse := errors.New("not like this")
-		if _, err := s.SetChannel(t.Context(), key, engine.ChangeMeta{Actor: "olga"}, func(old *engine.ChannelSecrets, _ time.Time) (c engine.Channel, _ engine.ChannelSecrets, _ error) {
+		if _, err := s.SetChannel(t.Context(), key, engine.ChangeMeta{Actor: "olga"}, func(_ *engine.Channel, old *engine.ChannelSecrets, _ time.Time) (c engine.Channel, _ engine.ChannelSecrets, _ error) {
 			if old == nil || old.URL != secretURL || string(old.Keys[0].Key) != "a key of the webhook, 24 bytes" {
 				t.Errorf("the old secrets are %v", old)
 			}

@@ -84,18 +84,27 @@ func readSecrets(secret []byte) (engine.ChannelSecrets, error) {
 
 // SetChannel sets a channel of its tenant as one change. make gets what stands,
 // nil where nothing does, and the moment of the change, and returns what is to
-// stand; SetBy and SetAt are given here. An error of make comes back as it is,
-// and nothing has changed.
+// stand; SetBy and SetAt are given here. An error of make, and
+// engine.ErrTooManyChannels, come back as they are, and nothing has changed.
 func (s *Store) SetChannel(ctx context.Context, key engine.ChannelKey, meta engine.ChangeMeta,
-	make func(old *engine.ChannelSecrets, now time.Time) (engine.Channel, engine.ChannelSecrets, error)) (*engine.Channel, error) {
+	make func(old *engine.Channel, secrets *engine.ChannelSecrets, now time.Time) (engine.Channel, engine.ChannelSecrets, error)) (*engine.Channel, error) {
 	var made engine.Channel
 	err := s.change(ctx, key.TenantID, engine.KindChannelSet, meta, func(c *changer) (before, after any, err error) {
 		old, oldSecrets, err := c.channel(key)
 		if err != nil {
 			return nil, nil, err
 		}
+		if old == nil {
+			var n int
+			if err := c.row(`SELECT count(*) FROM channel WHERE tenant_id = $1`, key.TenantID).Scan(&n); err != nil {
+				return nil, nil, err
+			}
+			if n >= engine.MaxChannels {
+				return nil, nil, passError{engine.ErrTooManyChannels}
+			}
+		}
 		var secrets engine.ChannelSecrets
-		if made, secrets, err = make(oldSecrets, c.now); err != nil {
+		if made, secrets, err = make(old, oldSecrets, c.now); err != nil {
 			return nil, nil, passError{err}
 		}
 		made.ChannelKey, made.SetBy, made.SetAt = key, meta.Actor, c.now

@@ -167,7 +167,7 @@ func announcementsOf(tenant string, items []outboxItem, channels []*engine.Chann
 		var told []string
 		for _, target := range it.Notify {
 			a := engine.Announcement{Kind: engine.AnnounceAuto, Notify: target, DecisionID: it.DecisionID, Status: engine.AnnouncementPending}
-			if a.Channel, a.LastError = resolve(target, channels); a.LastError != "" {
+			if a.Channel, a.LastError = engine.NotifyChannel(target, channels); a.LastError != "" {
 				a.Status = engine.AnnouncementDead
 			} else if slices.Contains(told, a.Channel) {
 				continue // named twice
@@ -177,25 +177,6 @@ func announcementsOf(tenant string, items []outboxItem, channels []*engine.Chann
 		}
 	}
 	return list
-}
-
-// resolve finds the channel that a notify target names: channel:NAME, or
-// FORMAT:NAME where the channel must have that format. A "#" before the name, as
-// Slack writes it, is left out. fault says why there is none, for a person.
-func resolve(target string, channels []*engine.Channel) (name, fault string) {
-	scheme, name, _ := strings.Cut(target, ":")
-	name = strings.TrimPrefix(name, "#")
-	if scheme != "channel" && !slices.Contains(engine.ChannelFormats, engine.ChannelFormat(scheme)) {
-		return target, fmt.Sprintf("Nothing is sent to %q: a target is channel:NAME, webhook:NAME, slack:NAME or teams:NAME. Name a channel in the whitelist entry.", scheme+":")
-	}
-	i := slices.IndexFunc(channels, func(c *engine.Channel) bool { return c.Name == name })
-	switch {
-	case i < 0:
-		return name, fmt.Sprintf("There is no channel %q. Set it with PUT /channels/%s, then replay.", name, name)
-	case scheme != "channel" && channels[i].Format != engine.ChannelFormat(scheme):
-		return name, fmt.Sprintf("The channel %q is of format %s, and the target says %s. Name it channel:%s in the whitelist entry; a replay sends this one.", name, channels[i].Format, scheme, name)
-	}
-	return name, ""
 }
 
 // insertAnnouncements writes new announcements, many with one statement.

@@ -89,7 +89,7 @@ An answer exists only once it is durably in the gate log.`,
 		return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
 	})
 	root.AddCommand(serveCommand(), migrateCommand(), evalCommand(), bundleCommand(), matrixCommand(), proveCommand(), diffCommand(), backtestCommand(), versionCommand())
-	root.AddCommand(askCommand(), tierCommand(), overrideCommand(), whitelistCommand(), stopCommand(), releaseCommand(), approvalsCommand(), logCommand())
+	root.AddCommand(askCommand(), tierCommand(), overrideCommand(), whitelistCommand(), stopCommand(), releaseCommand(), approvalsCommand(), channelsCommand(), announcementsCommand(), logCommand())
 	wrapArgs(root)
 	return root
 }

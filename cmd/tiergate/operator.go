@@ -103,7 +103,12 @@ func (f *connectionFlags) operate(do func(ctx context.Context, o *operator, args
 			return err
 		}
 		o := &operator{f, api, cmd.InOrStdin(), cmd.OutOrStdout(), cmd.ErrOrStderr()}
-		return explain(do(cmd.Context(), o, args))
+		err = do(cmd.Context(), o, args)
+		var problem *client.Problem
+		if o.json && errors.As(err, &problem) {
+			err = errors.Join(err, refusal(o.out, problem))
+		}
+		return explain(err)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/tiergate/tiergate/client"
@@ -116,6 +117,15 @@ func (o *operator) sayf(format string, texts ...any) error {
 func document(w io.Writer, body []byte) error {
 	_, err := fmt.Fprintf(w, "%s\n", bytes.TrimSpace(client.PrintableJSON(body)))
 	return err
+}
+
+// refusal prints a problem of the API for machines.
+func refusal(w io.Writer, p *client.Problem) error {
+	body, err := json.Marshal(p)
+	if err != nil {
+		return err
+	}
+	return document(w, body)
 }
 
 // line prints one JSON value in one line, however it came.

@@ -35,6 +35,7 @@ type serveFlags struct {
 	addr, databaseURL, bundle, tokens string
 	dev, accept                       bool
 	key                               verifierFlags
+	announce                          announceFlags
 }
 
 func serveCommand() *cobra.Command {
@@ -66,6 +67,7 @@ Every flag has an environment variable, TIERGATE_ and its name: TIERGATE_DATABAS
 	c.Flags().StringVar(&f.tokens, "tokens", env("TOKENS", ""), "file of token hashes, reread on SIGHUP (TIERGATE_TOKENS)")
 	c.Flags().BoolVar(&f.dev, "dev", dev, `loopback only, with the built-in token "dev" (TIERGATE_DEV)`)
 	f.key.register(c)
+	f.announce.register(c)
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		if devErr != nil {
 			return usageError{fmt.Errorf("TIERGATE_DEV: want true or false: %w", devErr)}
@@ -101,6 +103,13 @@ func serve(cmd *cobra.Command, f serveFlags) (err error) {
 	if f.dev && !addr.IP.IsLoopback() {
 		return usageError{fmt.Errorf("--dev listens on loopback only, not on %s", f.addr)}
 	}
+	allow, err := f.announce.networks(f.dev)
+	if err != nil {
+		return err
+	}
+	if _, err := f.announce.public(f.dev, f.addr); err != nil {
+		return err
+	}
 	brought, err := bring(f.bundle, f.accept, f.key)
 	if err != nil {
 		return err
@@ -128,12 +137,21 @@ func serve(cmd *cobra.Command, f serveFlags) (err error) {
 	policy, epoch := policies.Policy()
 	gate := engine.NewGate(engine.GateOptions{Facts: s, Log: s, Approvals: s, Policy: policy, PolicyEpoch: epoch, EngineVersion: engineVersion(), Logger: logger})
 	policies.Start(gate)
-	handler := server.New(server.Options{Gate: gate, Store: s, Rollout: policies, Tokens: tokens, Dev: f.dev, Logger: logger, Registry: registry})
+	handler := server.New(server.Options{Gate: gate, Store: s, Rollout: policies, Tokens: tokens, Dev: f.dev, Allow: allow, Logger: logger, Registry: registry})
 
 	listener, err := net.ListenTCP("tcp", addr)
 	if err != nil {
 		return fmt.Errorf("listen on %s: %w", f.addr, err)
 	}
+	public, err := f.announce.public(f.dev, listener.Addr().String())
+	if err != nil {
+		return err
+	}
+	stopAnnouncing, err := announcing(s, public, allow, logger, registry)
+	if err != nil {
+		return err
+	}
+	defer stopAnnouncing()
 	stopReload := reloadOnHangup(tokens, logger)
 	defer stopReload()
 	srv := server.HTTPServer(f.addr, handler)
