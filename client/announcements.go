@@ -88,12 +88,12 @@ func (c *Client) RemoveChannel(ctx context.Context, name, reason string) error {
 
 // TestChannel sends a test there.
 func (c *Client) TestChannel(ctx context.Context, name string) (Answer[Announcement], error) {
-	return fetch[Announcement](ctx, c, request{method: http.MethodPost, path: "/channels/" + url.PathEscape(name) + "/test"})
+	return fetch[Announcement](ctx, c, request{method: http.MethodPost, path: "/channels/" + url.PathEscape(name) + "/test", later: true})
 }
 
 // ReplayChannel sends again what was given up for the channel.
 func (c *Client) ReplayChannel(ctx context.Context, name string) (Answer[Replayed], error) {
-	return fetch[Replayed](ctx, c, request{method: http.MethodPost, path: "/channels/" + url.PathEscape(name) + "/replay"})
+	return fetch[Replayed](ctx, c, request{method: http.MethodPost, path: "/channels/" + url.PathEscape(name) + "/replay", later: true})
 }
 
 // Announcements reads one page of announcements: of one status and one channel,
@@ -113,5 +113,5 @@ func (c *Client) Announcement(ctx context.Context, id string) (Answer[Announceme
 
 // Replay sends again an announcement that was given up.
 func (c *Client) Replay(ctx context.Context, id string) (Answer[Announcement], error) {
-	return fetch[Announcement](ctx, c, request{method: http.MethodPost, path: "/announcements/" + url.PathEscape(id) + "/replay"})
+	return fetch[Announcement](ctx, c, request{method: http.MethodPost, path: "/announcements/" + url.PathEscape(id) + "/replay", later: true})
 }

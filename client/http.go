@@ -33,6 +33,7 @@ type request struct {
 	body         any    // sent as JSON, unless it is nil
 	ifMatch      string // sent as If-Match, unless it is empty
 	reads        bool   // it changes nothing, although it is no GET
+	later        bool   // it is answered before it is done
 }
 
 func (r request) changes() bool { return r.method != http.MethodGet && !r.reads }
@@ -66,7 +67,7 @@ func (c *Client) send(ctx context.Context, r request) error {
 	return err
 }
 
-// do makes a request. Without an error, the status is 200, 201, 202 or 204 and the
+// do makes a request. Without an error, the status is 200, 201 or 204, or 202 where that is expected, and the
 // body was read to its end.
 func (c *Client) do(ctx context.Context, r request) (*http.Response, []byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
@@ -105,7 +106,8 @@ func (c *Client) do(ctx context.Context, r request) (*http.Response, []byte, err
 		return nil, nil, c.unreachable(r, err)
 	case int64(len(body)) > c.maxBytes:
 		return nil, nil, fmt.Errorf("%w: the answer of %s is larger than %d MiB", ErrAnswer, Printable(c.base), c.maxBytes>>20)
-	case slices.Contains([]int{http.StatusOK, http.StatusCreated, http.StatusAccepted, http.StatusNoContent}, resp.StatusCode):
+	case slices.Contains([]int{http.StatusOK, http.StatusCreated, http.StatusNoContent}, resp.StatusCode),
+		r.later && resp.StatusCode == http.StatusAccepted:
 		return resp, body, nil
 	case resp.StatusCode >= 300 && resp.StatusCode < 400:
 		return nil, nil, c.redirected(resp)
