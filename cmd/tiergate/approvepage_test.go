@@ -249,6 +249,28 @@ func TestApprovalPage(t *testing.T) {
 		p.wasRefused("409")
 	})
 
+	t.Run("approved, but the tenant was stopped; and taken back", func(t *testing.T) {
+		refused, cancelled := r.ask(t, "agent", "isolate_host", "host:stopped"), r.ask(t, "agent", "isolate_host", "host:cancelled")
+		post := func(path, token, reason string) {
+			t.Helper()
+			if status, text, err := r.gate.Do("POST", path, token, "", fmt.Sprintf(`{"reason":%q}`, reason)); err != nil || status != http.StatusOK {
+				t.Fatalf("%d %v %s", status, err, text)
+			}
+		}
+		post("/stop", "olga", "it misbehaves")
+		defer post("/release", "olga", "fixed")
+		p := r.open(t, refused)
+		p.enter("anna")
+		p.approve("yes")
+		p.sees("#said", "Approved, but refused by the gate", "host:stopped must not run", "the tenant is stopped now")
+
+		post("/approvals/"+cancelled+"/cancel", "agent", "not needed")
+		q := r.open(t, cancelled)
+		q.enter("anna")
+		q.sees("#said", "Taken back", "host:cancelled")
+		q.sees("#events", "not needed")
+	})
+
 	t.Run("without a whole link it asks which", func(t *testing.T) {
 		id := r.ask(t, "agent", "isolate_host", "host:by-hand")
 		p := openTab(t, r.browser, r.gate.URL)
@@ -277,21 +299,6 @@ func TestApprovalPage(t *testing.T) {
 			p.sees("#link-form", "Which approval?")
 		}
 	})
-}
-
-// Where the answer to a yes is lost, the page does not guess.
-func TestApprovalPageWithoutTheGate(t *testing.T) {
-	r := newPageRig(t)
-	id := r.ask(t, "agent", "isolate_host", "host:lost")
-	p := watchedTab(t, r.browser)
-	p.do("follow the link", chromedp.Navigate(r.link(id)))
-	p.enter("anna")
-	p.sees("#target", "host:lost")
-	r.gate.Kill()
-	p.approve("yes")
-	p.sees("#trouble", "The gate could not be reached", "is not known: look again")
-	p.click("#again")
-	p.sees("#trouble", "The gate could not be reached", "Nothing was changed")
 }
 
 // The page works from the keyboard alone, and says where its focus is.
