@@ -24,7 +24,8 @@ var arrows = map[string][]string{
 	"server":       {"engine", "rollout"},
 	"review":       {"engine", "engine/model"},
 	"client":       {},
-	"cmd/tiergate": {"client", "policies", "engine", "bundles", "store", "rollout", "server", "review"},
+	"announce":     {"engine"},
+	"cmd/tiergate": {"announce", "client", "policies", "engine", "bundles", "store", "rollout", "server", "review"},
 }
 
 // outside is which third-party modules a package may know, where that is part
@@ -34,6 +35,7 @@ var outside = map[string][]string{
 	"engine":   {"github.com/open-policy-agent/opa", "github.com/go-json-experiment/json", "github.com/google/uuid"},
 	"bundles":  {"github.com/open-policy-agent/opa", "github.com/go-json-experiment/json"},
 	"client":   {"github.com/go-json-experiment/json"},
+	"announce": {"github.com/prometheus/client_golang", "github.com/standard-webhooks/standard-webhooks/libraries"},
 }
 
 // The arrows between packages point to the core, and test helpers stay out of
