@@ -18,7 +18,8 @@ const (
 	maxRationale = 1200
 	maxRollback  = 600
 	maxName      = 256
-	maxBrief     = 300 // of the rationale, where several announcements share a message
+	maxBrief     = 300  // of the rationale, where several announcements share a message
+	maxPage      = 2000 // a link, longer than any that is real
 )
 
 // card is what a message for people says, before it has a format. Every text
@@ -65,7 +66,7 @@ func approvalCard(publicURL string, due engine.DueAnnouncement) card {
 	c.facts = []fact{
 		{"Blast radius", e.BlastRadius.String()},
 		{"Asked by", askedBy(a.Requester, e.Actor)},
-		{"Why it waits", visible(e.Rationale, maxRationale)},
+		{"Why it waits", orNone(visible(e.Rationale, maxRationale))},
 		{"Rollback", rollback(e)},
 		{"Until", clock(a.ExpiresAt)},
 		{"Needs", needs},
@@ -81,24 +82,32 @@ func autoCard(e *engine.Entry) card {
 	c := card{
 		words: "Let go by the whitelist: " + safeAction(e.ActionType), title: "Let go by the whitelist: " + visible(e.ActionType, 64), target: visible(e.Target, 0),
 	}
-	entries := "unknown"
+	entry := "unknown"
 	for _, o := range e.OverridesApplied {
 		if id, ok := strings.CutPrefix(o, "whitelist:"); ok {
-			entries = visible(id, maxName)
+			entry = orNone(visible(id, maxName))
 		}
 	}
 	c.facts = []fact{
-		{"Whitelist entry", entries},
+		{"Whitelist entry", entry},
 		{"Blast radius", e.BlastRadius.String()},
 		{"Asked by", asked},
-		{"Why", visible(e.Rationale, maxRationale)},
+		{"Why", orNone(visible(e.Rationale, maxRationale))},
 		{"Rollback", rollback(e)},
 		{"Decided", clock(e.DecidedAt)},
 	}
 	c.brief = fmt.Sprintf("%s, asked by %s, by whitelist entry %s, at %s. Rollback: %s",
-		e.BlastRadius, asked, entries, clock(e.DecidedAt), visible(e.Rollback, maxBrief))
+		e.BlastRadius, asked, entry, clock(e.DecidedAt), visible(e.Rollback, maxBrief))
 	c.footer = fmt.Sprintf("Decision %s, tenant %s", visible(e.DecisionID, maxName), visible(e.TenantID, maxName))
 	return c
+}
+
+// orNone is for texts that are never empty: neither Slack nor Teams shows one.
+func orNone(s string) string {
+	if s == "" {
+		return "not said"
+	}
+	return s
 }
 
 func rollback(e *engine.Entry) string {
@@ -110,7 +119,7 @@ func rollback(e *engine.Entry) string {
 
 // askedBy names who asked and for whom, where that is somebody else.
 func askedBy(person, actor string) string {
-	s := visible(person, maxName)
+	s := orNone(visible(person, maxName))
 	if user, ok := strings.CutPrefix(actor, "user:"); ok && user != person {
 		s += ", for " + visible(actor, maxName)
 	}
@@ -154,7 +163,11 @@ func approvalPage(publicURL, tenant, id string) string {
 	if err != nil || base == "" || !isID(id) {
 		return ""
 	}
-	return base + "/approve#tenant=" + url.QueryEscape(tenant) + "&id=" + id
+	page := base + "/approve#tenant=" + url.QueryEscape(tenant) + "&id=" + id
+	if len(page) > maxPage {
+		return ""
+	}
+	return page
 }
 
 // cleanPublicURL checks what an operator says is the gate's address, and gives it
