@@ -18,9 +18,9 @@ import (
 
 // How a gate shares its time between decisions, channels and the outbox.
 const (
-	pollEvery = time.Second           // where nothing is heard of: other gates' decisions, and what comes due
-	gather    = 50 * time.Millisecond // after news, so that one look finds many; also between two looks
-	maxPoll   = 30 * time.Second      // when the outbox cannot be asked
+	pollEvery = time.Second            // where nothing is heard of: other gates' decisions, and what comes due
+	gather    = 200 * time.Millisecond // after news, so that one look finds many; also between two looks
+	maxPoll   = 30 * time.Second       // when the outbox cannot be asked
 
 	maxTurns      = 32               // channels at a time, and requests at a time
 	maxTroubled   = 16               // of these channels that failed or are slow, so that they leave room

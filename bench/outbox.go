@@ -89,7 +89,7 @@ func startAnnouncing(s *scratch, o *options, receiver string) (gates [2]announci
 func compareOutbox(ctx context.Context, o *options, gates [2]announcing, told *atomic.Int64) (*table, error) {
 	t := &table{
 		title:  "Outbox: answers per second when each is announced to a webhook",
-		header: []string{"connections", "not announced", "p99", "announced", "p99", "announced / not"},
+		header: []string{"connections", "not announced", "p99", "announced", "p99", "announced / not", "CPU per answer"},
 	}
 	for _, g := range gates {
 		if _, err := drive(ctx, g.addr, g.requests, 64, o.benchtime); err != nil {
@@ -103,6 +103,7 @@ func compareOutbox(ctx context.Context, o *options, gates [2]announcing, told *a
 	for _, conns := range []int{16, 64, 256} {
 		var loads [2][]load
 		var ratios []float64
+		var cpu [2]float64 // seconds an answer
 		for round := range outboxRounds {
 			for turn := range 2 {
 				side := (round + turn) % 2
@@ -111,10 +112,19 @@ func compareOutbox(ctx context.Context, o *options, gates [2]announcing, told *a
 				if err := g.process.Signal(syscall.SIGCONT); err != nil {
 					return nil, err
 				}
+				before, err := cpuOf("postgres", g.process.Pid, os.Getpid())
+				if err != nil {
+					return nil, err
+				}
 				l, err := drive(ctx, g.addr, g.requests, conns, o.benchtime*2)
 				if err != nil {
 					return nil, err
 				}
+				after, err := cpuOf("postgres", g.process.Pid, os.Getpid())
+				if err != nil {
+					return nil, err
+				}
+				cpu[side] += (after - before).Seconds() / (l.rate * (o.benchtime*2 + warmUp).Seconds()) / outboxRounds
 				if err := g.process.Signal(syscall.SIGSTOP); err != nil {
 					return nil, err
 				}
@@ -125,10 +135,11 @@ func compareOutbox(ctx context.Context, o *options, gates [2]announcing, told *a
 		ratio := median(ratios)
 		worst = min(worst, ratio)
 		without, with := medianLoad(loads[0]), medianLoad(loads[1])
-		t.add(fmt.Sprint(conns), perSecond(without.rate), millis(without.p99), perSecond(with.rate), millis(with.p99), fmt.Sprintf("%.3f", ratio))
+		t.add(fmt.Sprint(conns), perSecond(without.rate), millis(without.p99), perSecond(with.rate), millis(with.p99), fmt.Sprintf("%.3f", ratio), fmt.Sprintf("%.0f → %.0f µs (%.3f)", 1e6*cpu[0], 1e6*cpu[1], cpu[1]/cpu[0]))
 	}
 	t.goal(worst >= 0.95, "announcing costs %.1f%% of the answers per second at most (goal: at most 5%%)", 100*(1-worst))
 	t.note("Two `tiergate serve`, each on a PostgreSQL database of its own, in turns; the other one is stopped meanwhile, so that what it has left to send counts in its own turns. A whitelist entry lets every action go. The median of the %d ratios counts.", outboxRounds)
+	t.note("CPU per answer is the processor time of the gate, PostgreSQL, the load generator and the receiver, over the answers: what it costs on a machine that is busy otherwise, too.")
 	t.note("%d announcements were taken by the receiver, a server in the load generator's process, during these turns; the rest waits in the outbox.", told.Load())
 	return t, nil
 }

@@ -69,6 +69,7 @@ func expandAll(t testing.TB, s *store.Store) {
 		if !more {
 			return
 		}
+		time.Sleep(50 * time.Millisecond)
 	}
 }
 
@@ -304,6 +305,7 @@ func TestGatesShareTheOutbox(t *testing.T) {
 					t.Error(err)
 					return
 				}
+				time.Sleep(50 * time.Millisecond)
 			}
 		})
 	}

@@ -20,6 +20,10 @@ const (
 	expandTenants = 50
 	expandRows    = 4   // of the outbox, of one tenant
 	expandItems   = 128 // of one tenant; one row more than that may be begun
+	// expandPause is how long a tenant that has more than that waits for its next
+	// share: no channel is sent to faster anyway, and a tenant on which thousands
+	// of decisions a second are announced must not cost the others theirs.
+	expandPause = time.Second
 )
 
 // outboxTenants lists tenants that have left something, by jumping from one to
@@ -30,7 +34,8 @@ const outboxTenants = `WITH RECURSIVE t (tenant_id) AS (
 	SELECT tenant_id FROM t WHERE tenant_id IS NOT NULL LIMIT $2`
 
 // Expand makes announcements of what decisions have left in the outbox, a
-// bounded number at a time, and reports whether there may be more. What names
+// bounded number at a time, and reports whether there may be more, perhaps of
+// tenants that have had their share of this second. What names
 // no channel becomes a dead announcement that says so: nothing is lost.
 // Several gates may expand at the same time; one goroutine of each.
 func (s *Store) Expand(ctx context.Context) (more bool, err error) {
@@ -38,12 +43,20 @@ func (s *Store) Expand(ctx context.Context) (more bool, err error) {
 	if err != nil {
 		return false, s.cannotRead("the outbox", err)
 	}
+	now := time.Now()
 	for _, t := range tenants {
+		if now.Before(s.pausing[t]) {
+			more = true
+			continue
+		}
 		left, err := s.expandTenant(t)
 		if err != nil {
 			return false, fmt.Errorf("%w: announcements of tenant %s: %v", engine.ErrUnavailable, t, err)
 		}
-		more = more || left
+		if delete(s.pausing, t); left {
+			s.pausing[t] = now.Add(expandPause)
+			more = true
+		}
 	}
 	if len(tenants) < expandTenants {
 		s.expanded = ""

@@ -55,9 +55,10 @@ type Store struct {
 	known    sync.Map // tenant id → struct{}: tenants that have a head row
 	catchUp  sync.Mutex
 	lastErr  lastError
-	news     chan struct{} // of the policy; holds one
-	outbox   chan struct{} // news of the outbox; holds one
-	expanded string        // the tenant behind which Expand goes on
+	news     chan struct{}        // of the policy; holds one
+	outbox   chan struct{}        // news of the outbox; holds one
+	expanded string               // the tenant behind which Expand goes on
+	pausing  map[string]time.Time // tenants that have had their share of Expand, until when
 
 	stop    context.CancelFunc // ends the followers
 	workers sync.WaitGroup     // append workers and what they started
@@ -123,7 +124,7 @@ func Open(ctx context.Context, opts Options) (*Store, error) {
 	if opts.QueueSize <= 0 {
 		opts.QueueSize = 4096
 	}
-	s := &Store{opts: opts, log: opts.Logger, news: make(chan struct{}, 1), outbox: make(chan struct{}, 1), hub: newHub()}
+	s := &Store{opts: opts, log: opts.Logger, news: make(chan struct{}, 1), outbox: make(chan struct{}, 1), pausing: map[string]time.Time{}, hub: newHub()}
 	var err error
 	switch {
 	case strings.HasPrefix(opts.URL, "sqlite:"):
