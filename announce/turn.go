@@ -87,6 +87,7 @@ func (t *turn) claim(ctx context.Context) (due []engine.DueAnnouncement, ok bool
 func (t *turn) sift(due []engine.DueAnnouncement) []engine.DueAnnouncement {
 	now := t.d.now()
 	rest := due[:0:0]
+	old := 0
 	for _, a := range due {
 		switch {
 		case a.Announcement == nil:
@@ -96,11 +97,15 @@ func (t *turn) sift(due []engine.DueAnnouncement) []engine.DueAnnouncement {
 				text += ". The last failure: " + a.LastError
 			}
 			t.settle(a, engine.AnnouncementDead, now, text)
+			old++
 		case !complete(a):
 			t.refuse(a, "this announcement is about a decision or an approval that cannot be read")
 		default:
 			rest = append(rest, a)
 		}
+	}
+	if old > 0 { // one line for many: there can be thousands
+		t.d.log.Warn("announcements were given up, 72 hours old", "tenant", t.ch.key.TenantID, "channel", t.ch.key.Name, "count", old)
 	}
 	return rest
 }
