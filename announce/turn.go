@@ -75,6 +75,7 @@ func (t *turn) claim(ctx context.Context) (due []engine.DueAnnouncement, ok bool
 	if err != nil {
 		if ctx.Err() == nil {
 			t.d.log.Warn("announcements could not be claimed", "tenant", t.ch.key.TenantID, "channel", t.ch.key.Name, "error", err)
+			t.fail(outcome{text: "the outbox gives none of its announcements"}) // so that this is not said every second
 		}
 		return nil, false
 	}
