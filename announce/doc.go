@@ -7,10 +7,10 @@
 //
 // What it promises:
 //
-//   - At least once. An announcement is claimed for [lease], sent, and settled.
-//     A gate that stops in between sends nothing more and settles nothing, so
-//     that another one sends it again when the lease has ended. Receivers know
-//     it by its id, which is the same on every attempt.
+//   - At least once. An announcement is claimed for a minute, sent, and settled.
+//     If a gate dies in between, it is sent again when that minute has ended, by
+//     this gate or another one. Receivers know it by its id, which is the same on
+//     every attempt.
 //   - An hour of a dead receiver loses nothing. A channel that fails rests, from
 //     1 s up to 30 s, and is tried with one announcement at a time until one
 //     arrives; then the rest follows. Only what a receiver refuses eight times, or

@@ -14,9 +14,9 @@ import (
 
 // How the house is kept.
 const (
-	backlogEvery = 15 * time.Second    // as often as most scrape
-	purgeAfter   = time.Minute         // not with all that a start does
-	purgeEvery   = time.Hour           // …
+	backlogEvery = 15 * time.Second // as often as most scrape
+	purgeAfter   = time.Minute      // not with all that a start does
+	purgeEvery   = time.Hour
 	keepFor      = 30 * 24 * time.Hour // what was delivered; the decision itself stays in the gate log
 )
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -237,6 +238,9 @@ func start(t testing.TB, o Options, turn func(*Dispatcher)) (d *Dispatcher, stop
 	t.Helper()
 	if o.Allow == nil {
 		o.Allow = loopback
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	d, err := New(o)
 	if err != nil {

@@ -63,7 +63,9 @@ func (t *turn) refuse(a engine.DueAnnouncement, text string) {
 	n := t.d.refusal(a.ID, 1)
 	if n >= maxRefusals {
 		t.d.acquit(a.ID)
-		t.settle(a, engine.AnnouncementDead, time.Time{}, fmt.Sprintf("%s. Given up after refusal %d", text, n))
+		text = fmt.Sprintf("%s. Given up after refusal %d", text, n)
+		t.d.log.Warn("an announcement was given up", "tenant", a.TenantID, "channel", a.Channel, "announcement", a.ID, "why", text)
+		t.settle(a, engine.AnnouncementDead, time.Time{}, text)
 		return
 	}
 	t.d.metrics.count(t.ch.format, "failed")
@@ -103,7 +105,6 @@ func (t *turn) settle(a engine.DueAnnouncement, status engine.AnnouncementStatus
 		r.Next = next
 	case engine.AnnouncementDead:
 		t.d.metrics.count(t.ch.format, "dead")
-		t.d.log.Warn("an announcement was given up", "tenant", a.TenantID, "channel", a.Channel, "announcement", a.ID, "why", text)
 	}
 	t.d.settler.add(r, t.lease)
 }

@@ -75,6 +75,7 @@ func (t *turn) claim(ctx context.Context) (due []engine.DueAnnouncement, ok bool
 	if err != nil {
 		if ctx.Err() == nil {
 			t.d.log.Warn("announcements could not be claimed", "tenant", t.ch.key.TenantID, "channel", t.ch.key.Name, "error", err)
+			t.fail(outcome{text: "the outbox gives none of its announcements"}) // so that this is not said every second
 		}
 		return nil, false
 	}
@@ -87,6 +88,7 @@ func (t *turn) claim(ctx context.Context) (due []engine.DueAnnouncement, ok bool
 func (t *turn) sift(due []engine.DueAnnouncement) []engine.DueAnnouncement {
 	now := t.d.now()
 	rest := due[:0:0]
+	old := 0
 	for _, a := range due {
 		switch {
 		case a.Announcement == nil:
@@ -96,11 +98,15 @@ func (t *turn) sift(due []engine.DueAnnouncement) []engine.DueAnnouncement {
 				text += ". The last failure: " + a.LastError
 			}
 			t.settle(a, engine.AnnouncementDead, now, text)
+			old++
 		case !complete(a):
 			t.refuse(a, "this announcement is about a decision or an approval that cannot be read")
 		default:
 			rest = append(rest, a)
 		}
+	}
+	if old > 0 { // one line for many: there can be thousands
+		t.d.log.Warn("announcements were given up, 72 hours old", "tenant", t.ch.key.TenantID, "channel", t.ch.key.Name, "count", old)
 	}
 	return rest
 }
