@@ -116,6 +116,7 @@ func (s *server) replayAnnouncement(c *gin.Context) error {
 		return problem(http.StatusConflict, "not_dead", "The announcement has not been given up",
 			"Only a dead announcement can be replayed. This one is "+string(a.Status)+". Nothing was changed.")
 	}
+	s.wake(engine.ChannelKey{TenantID: a.TenantID, Name: a.Channel})
 	if a, err = s.store.Announcement(c.Request.Context(), a.TenantID, a.ID); err != nil {
 		return err
 	}

@@ -204,6 +204,7 @@ func (s *server) putChannel(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
+	s.wake(key)
 	answer := channelOf(set)
 	answer.Secret = w.text
 	c.Header("Cache-Control", "no-store")
@@ -243,6 +244,7 @@ func (s *server) testChannel(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
+	s.wake(key)
 	s.answer(c, http.StatusAccepted, announcementOf(a))
 	return nil
 }
@@ -259,6 +261,14 @@ func (s *server) replayChannel(c *gin.Context) error {
 	if err != nil {
 		return err
 	}
+	s.wake(key)
 	s.answer(c, http.StatusAccepted, map[string]any{"replayed": n})
 	return nil
+}
+
+// wake has a channel tried at once, now that somebody has looked after it.
+func (s *server) wake(key engine.ChannelKey) {
+	if s.sender != nil {
+		s.sender.Wake(key)
+	}
 }

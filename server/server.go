@@ -78,17 +78,24 @@ type Rollout interface {
 	Ready() error
 }
 
+// Announcer sends announcements. *announce.Dispatcher is one.
+type Announcer interface {
+	// Wake ends the rest of a channel that failed: somebody has looked after it.
+	Wake(engine.ChannelKey)
+}
+
 // Options is what a server is made of. Gate, Store and Tokens are required.
 type Options struct {
-	Gate     Gate
-	Store    Store
-	Rollout  Rollout // nil: the policy never changes, and nothing stands under /bundles
-	Tokens   *Tokens
-	Dev      bool                 // answer only to loopback names in Host
-	Allow    []netip.Prefix       // private addresses that announcements may go to
-	Logger   *slog.Logger         // default slog.Default
-	Registry *prometheus.Registry // served at /metrics; default a new one
-	Now      func() time.Time     // default time.Now
+	Gate      Gate
+	Store     Store
+	Rollout   Rollout // nil: the policy never changes, and nothing stands under /bundles
+	Tokens    *Tokens
+	Dev       bool                 // answer only to loopback names in Host
+	Allow     []netip.Prefix       // private addresses that announcements may go to
+	Announcer Announcer            // nil: nobody is woken
+	Logger    *slog.Logger         // default slog.Default
+	Registry  *prometheus.Registry // served at /metrics; default a new one
+	Now       func() time.Time     // default time.Now
 }
 
 type server struct {
@@ -100,6 +107,7 @@ type server struct {
 	metrics *metrics
 	now     func() time.Time
 	allow   []netip.Prefix
+	sender  Announcer
 
 	endedReads singleflight.Group
 }
@@ -201,7 +209,7 @@ func newEngine(o Options) *gin.Engine {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	s := &server{gate: o.Gate, store: o.Store, rollout: o.Rollout, tokens: o.Tokens, logger: o.Logger, metrics: newMetrics(o.Registry), now: o.Now, allow: o.Allow}
+	s := &server{gate: o.Gate, store: o.Store, rollout: o.Rollout, tokens: o.Tokens, logger: o.Logger, metrics: newMetrics(o.Registry), now: o.Now, allow: o.Allow, sender: o.Announcer}
 	gin.SetMode(gin.ReleaseMode)
 	g := gin.New()
 	_ = g.SetTrustedProxies(nil)

@@ -4,17 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/netip"
 	"net/url"
 	"os"
 	"strings"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 
 	"github.com/tiergate/tiergate/announce"
-	"github.com/tiergate/tiergate/store"
 )
 
 // announceFlags say where announcements may go, and where their links lead.
@@ -71,10 +68,9 @@ func (f announceFlags) public(dev bool, addr string) (string, error) {
 }
 
 // announcing sends what the outbox holds until stop is called.
-func announcing(s *store.Store, public string, allow []netip.Prefix, logger *slog.Logger, registry prometheus.Registerer) (stop func(), err error) {
-	d, err := announce.New(announce.Options{Outbox: s, PublicURL: public, Allow: allow, Logger: logger, Registerer: registry})
-	if err != nil {
-		return nil, err
+func announcing(o announce.Options) (d *announce.Dispatcher, stop func(), err error) {
+	if d, err = announce.New(o); err != nil {
+		return nil, nil, err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
@@ -82,7 +78,7 @@ func announcing(s *store.Store, public string, allow []netip.Prefix, logger *slo
 		defer close(done)
 		d.Run(ctx)
 	}()
-	return func() {
+	return d, func() {
 		cancel()
 		<-done
 	}, nil

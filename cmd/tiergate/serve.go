@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/spf13/cobra"
 
+	"github.com/tiergate/tiergate/announce"
 	"github.com/tiergate/tiergate/engine"
 	"github.com/tiergate/tiergate/server"
 	"github.com/tiergate/tiergate/store"
@@ -137,8 +138,6 @@ func serve(cmd *cobra.Command, f serveFlags) (err error) {
 	policy, epoch := policies.Policy()
 	gate := engine.NewGate(engine.GateOptions{Facts: s, Log: s, Approvals: s, Policy: policy, PolicyEpoch: epoch, EngineVersion: engineVersion(), Logger: logger})
 	policies.Start(gate)
-	handler := server.New(server.Options{Gate: gate, Store: s, Rollout: policies, Tokens: tokens, Dev: f.dev, Allow: allow, Logger: logger, Registry: registry})
-
 	listener, err := net.ListenTCP("tcp", addr)
 	if err != nil {
 		return fmt.Errorf("listen on %s: %w", f.addr, err)
@@ -147,11 +146,13 @@ func serve(cmd *cobra.Command, f serveFlags) (err error) {
 	if err != nil {
 		return err
 	}
-	stopAnnouncing, err := announcing(s, public, allow, logger, registry)
+	sender, stopAnnouncing, err := announcing(announce.Options{Outbox: s, PublicURL: public, Allow: allow, Logger: logger, Registerer: registry})
 	if err != nil {
 		return err
 	}
 	defer stopAnnouncing()
+	handler := server.New(server.Options{Gate: gate, Store: s, Rollout: policies, Tokens: tokens, Dev: f.dev,
+		Allow: allow, Announcer: sender, Logger: logger, Registry: registry})
 	stopReload := reloadOnHangup(tokens, logger)
 	defer stopReload()
 	srv := server.HTTPServer(f.addr, handler)
