@@ -24,7 +24,8 @@ const copyFrom = 64
 // for open approvals where a row waits for one.
 type pgAppender struct {
 	connTx
-	lock, find, open, all, beside, allOpen, besideOpen *sql.Stmt
+	lock, find, open *sql.Stmt
+	inserts          [2][3]*sql.Stmt // of rows with COPY before it or without, and of what else there is; see pgInserts
 }
 
 const (
@@ -52,28 +53,35 @@ const (
 		FROM unnest($5::text[], $6::bigint[]) AS n (tenant_id, log_seq) WHERE h.tenant_id = n.tenant_id`
 )
 
-// pgOpen is what a batch makes of approvals, as statements before pgBeside or
-// pgAll, from the arrays behind their n parameters: the approvals that it opens,
-// their events and those of approvals that it joins, the latter's versions, and
-// what is to be announced.
-func pgOpen(n int) string {
-	list := func(types []string) string {
-		params := make([]string, len(types))
-		for i, t := range types {
-			n++
-			params[i] = fmt.Sprintf("$%d::%s[]", n, t)
-		}
-		return strings.Join(params, ", ")
+// pgParams writes out parameters that are arrays, behind n others.
+func pgParams(n *int, types ...string) string {
+	params := make([]string, len(types))
+	for i, t := range types {
+		*n++
+		params[i] = fmt.Sprintf("$%d::%s[]", *n, t)
 	}
-	return `opened AS (
-			INSERT INTO approval (` + strings.Join(openColumns, ", ") + `) SELECT * FROM unnest(` + list(openTypes) + `)),
+	return strings.Join(params, ", ")
+}
+
+// pgAnnounce is what a batch leaves in the outbox, as a statement before pgBeside
+// or pgAll, from the arrays behind their n parameters.
+func pgAnnounce(n int) string {
+	return `announced AS (
+			INSERT INTO announcement_outbox (` + outboxColumns + `) SELECT * FROM unnest(` + pgParams(&n, "text", "bigint", "json") + `)), `
+}
+
+// pgOpen is that and what a batch makes of approvals: those that it opens, their
+// events and those of approvals that it joins, and the latter's versions.
+func pgOpen(n int) string {
+	announced := pgAnnounce(n)
+	n += 3
+	return announced + `opened AS (
+			INSERT INTO approval (` + strings.Join(openColumns, ", ") + `) SELECT * FROM unnest(` + pgParams(&n, openTypes...) + `)),
 		told AS (
-			INSERT INTO approval_event (` + strings.Join(openEventColumns, ", ") + `) SELECT * FROM unnest(` + list(openEventTypes) + `)),
+			INSERT INTO approval_event (` + strings.Join(openEventColumns, ", ") + `) SELECT * FROM unnest(` + pgParams(&n, openEventTypes...) + `)),
 		joined AS (
-			UPDATE approval a SET version = j.version FROM unnest(` + list([]string{"text", "uuid", "bigint"}) + `) AS j (tenant_id, approval_id, version)
-			WHERE a.tenant_id = j.tenant_id AND a.approval_id = j.approval_id),
-		announced AS (
-			INSERT INTO announcement_outbox (` + outboxColumns + `) SELECT * FROM unnest(` + list([]string{"text", "bigint", "json"}) + `)), `
+			UPDATE approval a SET version = j.version FROM unnest(` + pgParams(&n, "text", "uuid", "bigint") + `) AS j (tenant_id, approval_id, version)
+			WHERE a.tenant_id = j.tenant_id AND a.approval_id = j.approval_id), `
 }
 
 // pgFindOpen looks up each action by itself: its LIMIT keeps the planner, which
@@ -105,6 +113,14 @@ var pgRows = func() string {
 // besideParams and allParams are how many parameters pgBeside and pgAll take.
 var besideParams, allParams = 9, 9 + len(logColumns) - len(besideParam)
 
+// pgInserts are the statements that end an append: the rows themselves, or not
+// where COPY has brought them; and with that nothing, what is to be announced, or
+// that and approvals. Each does only what it must: an empty part costs, too.
+var pgInserts = [2][3]string{
+	{pgAll, "WITH " + pgAnnounce(allParams) + pgRows + pgBeside, "WITH " + pgOpen(allParams) + pgRows + pgBeside},
+	{"WITH " + pgBeside, "WITH " + pgAnnounce(besideParams) + pgBeside, "WITH " + pgOpen(besideParams) + pgBeside},
+}
+
 var besideParam = map[string]int{"tenant_id": 1, "action_id": 2, "log_seq": 3, "decided_at": 4}
 
 func (p *postgres) newAppender() (appender, error) {
@@ -115,8 +131,9 @@ func (p *postgres) newAppender() (appender, error) {
 	}
 	a := &pgAppender{connTx: connTx{conn: conn}}
 	for query, stmt := range map[string]**sql.Stmt{
-		pgLockHeads: &a.lock, pgFindActions: &a.find, pgFindOpen: &a.open, pgAll: &a.all, "WITH " + pgBeside: &a.beside,
-		"WITH " + pgOpen(allParams) + pgRows + pgBeside: &a.allOpen, "WITH " + pgOpen(besideParams) + pgBeside: &a.besideOpen,
+		pgLockHeads: &a.lock, pgFindActions: &a.find, pgFindOpen: &a.open,
+		pgInserts[0][0]: &a.inserts[0][0], pgInserts[0][1]: &a.inserts[0][1], pgInserts[0][2]: &a.inserts[0][2],
+		pgInserts[1][0]: &a.inserts[1][0], pgInserts[1][1]: &a.inserts[1][1], pgInserts[1][2]: &a.inserts[1][2],
 	} {
 		if *stmt, err = conn.PrepareContext(ctx, query); err != nil {
 			a.close()
@@ -207,19 +224,16 @@ func (a *pgAppender) insert(rows []row, heads map[string]int64, o openings) erro
 			return err
 		}
 	}
-	stmt, args := a.all, arrays(rows, heads, all)
+	args := arrays(rows, heads, all)
+	more := 0
 	switch {
-	case all && !o.none():
-		stmt = a.allOpen
-	case !all && o.none():
-		stmt = a.beside
-	case !all:
-		stmt = a.besideOpen
+	case o.none():
+	case len(o.opened)+len(o.joined) == 0:
+		more, args = 1, append(args, outboxArrays(o)...)
+	default:
+		more, args = 2, append(append(args, outboxArrays(o)...), openArrays(o)...)
 	}
-	if !o.none() {
-		args = append(args, openArrays(o)...)
-	}
-	_, err := stmt.Exec(args...)
+	_, err := a.inserts[b2i(!all)][more].Exec(args...)
 	return err
 }
 
@@ -265,8 +279,25 @@ func (a *pgAppender) expire(overdue []*opening, at time.Time) error {
 }
 
 // openArrays are the parameters of pgOpen.
+func outboxArrays(o openings) []any {
+	var tenants, seqs, items array
+	for _, r := range o.outbox {
+		tenants.add(r.tenant)
+		seqs.add(r.seq)
+		items.add(r.items)
+	}
+	return []any{tenants.done(), seqs.done(), items.done()}
+}
+
+func b2i(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
 func openArrays(o openings) []any {
-	columns := make([]array, len(openColumns)+len(openEventColumns)+6)
+	columns := make([]array, len(openColumns)+len(openEventColumns)+3)
 	add := func(first int, values []any) {
 		for i, v := range values {
 			columns[first+i].add(v)
@@ -284,9 +315,6 @@ func openArrays(o openings) []any {
 	}
 	for _, n := range o.joined {
 		add(len(openColumns)+len(openEventColumns), []any{n.tenant, n.id, n.version})
-	}
-	for _, r := range o.outbox {
-		add(len(openColumns)+len(openEventColumns)+3, []any{r.tenant, r.seq, r.items})
 	}
 	args := make([]any, len(columns))
 	for i := range columns {
