@@ -57,7 +57,7 @@ func approvalCard(publicURL string, due engine.DueAnnouncement) card {
 		page: approvalPage(publicURL, due.TenantID, a.ID),
 	}
 	if isID(a.ID) {
-		c.command = "tiergate approvals approve " + a.ID
+		c.command = "tiergate approvals approve " + a.ID + " --comment WHY"
 	}
 	needs := "one person's approval"
 	if a.Needed > 1 {

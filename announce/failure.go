@@ -10,13 +10,14 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
 )
 
 // maxExcerpt is how much of a receiver's own words is kept.
-const maxExcerpt = 200
+const maxExcerpt = 64
 
 // explain says why a request got no answer, for a person, and what to do where
 // that is known. It makes up its own words: errors of the standard library may
@@ -34,12 +35,12 @@ func explain(err error, u *url.URL) string {
 	)
 	name := visible(u.Hostname(), 253)
 	switch {
-	case errors.As(err, &refused):
-		return fmt.Sprintf("the gate does not connect to %s", refused)
-	case errors.As(err, &dns) && dns.IsNotFound:
-		return fmt.Sprintf("the name %s does not exist: check it, or set the channel anew", name)
-	case errors.As(err, &dns):
-		return fmt.Sprintf("the name %s could not be resolved", name)
+	// Whoever sets channels learns nothing here about the gate's own network: not
+	// which addresses its names have, nor which names there are.
+	case errors.As(err, &refused) && refused.plain:
+		return "plain http goes only to addresses that the operator of the gate has allowed"
+	case errors.As(err, &refused), errors.As(err, &dns):
+		return fmt.Sprintf("%s has no address that the gate may connect to: check the name, or ask the operator of the gate to allow its address", name)
 	case errors.As(err, &unknown):
 		return "the receiver's certificate is not by an authority that this gate knows"
 	case errors.As(err, &host):
@@ -75,16 +76,23 @@ func isTimeout(err error) bool {
 	return errors.As(err, &t) && t.Timeout()
 }
 
-// redact makes of a receiver's words what may be kept: at most maxExcerpt bytes
-// in one line, without anything of the URL beyond its origin. Receivers like to
-// say what they could not find, and a path may be a password.
+// redact makes of a receiver's words what may be kept: one code word, without
+// anything of the URL beyond its origin. Receivers like to say what they could
+// not find, and a path may be a password.
 func redact(s string, u *url.URL) string {
 	for _, secret := range secrets(u) {
 		s = strings.ReplaceAll(s, secret, "[secret]")
 	}
-	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r == '\n' || r == '\r' || r == '\t' || r == ' ' }), " ")
-	return visible(s, maxExcerpt)
+	// What is left is kept only if it is a code word, such as Slack's
+	// invalid_payload: a receiver can repeat a URL in more spellings than anybody
+	// can look for.
+	if s = strings.TrimSpace(s); len(s) > maxExcerpt || !codeWord.MatchString(s) {
+		return ""
+	}
+	return s
 }
+
+var codeWord = regexp.MustCompile(`^[a-z]+(_[a-z]+)*$`)
 
 // secrets are the parts of u that tell more than its origin, the longest first:
 // path and query whole and in pieces, escaped and not. Pieces of fewer than four

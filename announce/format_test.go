@@ -29,7 +29,7 @@ func TestWebhookBody(t *testing.T) {
 	const entry = `"tenant_id":"acme","decision_id":"01a212e6-0002-7000-8000-000000000007","action_id":"01a212e6-0003-7000-8000-000000000007",
 		"action_type":"isolate_host","target":"host:lab-3","actor":"user:anna","blast_radius":"HIGH","maturity_tier":4,`
 	const policy = `"policy":{"revision":"1.1.0","bundle_hash":"sha256:ab"},"config_epoch":4,"log_seq":9,"decided_at":"2026-11-25T13:30:22.940Z",
-		"principal":"soar","incident_id":"INC-7","confidence":0.97,"parameters_digest":"sha256:cd"`
+		"principal":"soar","incident_id":"INC-7","confidence":0.97,"parameters_digest":"sha256:cd","tier_label":"L4-Automate","engine_version":"","policy_epoch":0`
 	for name, c := range map[string]struct {
 		due  engine.DueAnnouncement
 		want string

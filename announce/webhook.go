@@ -63,6 +63,11 @@ type decisionData struct {
 	IncidentID       string        `json:"incident_id,omitempty"`
 	Confidence       *float64      `json:"confidence,omitempty"`
 	ParametersDigest string        `json:"parameters_digest,omitempty"`
+	TierLabel        string        `json:"tier_label"`
+	EngineVersion    string        `json:"engine_version"`
+	PolicyEpoch      int64         `json:"policy_epoch"`
+	ApprovalID       string        `json:"approval_id,omitempty"`
+	Supersedes       string        `json:"supersedes,omitempty"`
 	Approval         *approvalData `json:"approval,omitempty"`
 }
 
@@ -153,6 +158,7 @@ func dataOf(e *engine.Entry) decisionData {
 		Policy: policyData{e.Policy.Revision, e.Policy.BundleHash}, ConfigEpoch: e.ConfigEpoch, LogSeq: e.LogSeq,
 		DecidedAt: engine.FormatTime(e.DecidedAt), Principal: e.Principal, IncidentID: e.IncidentID,
 		Confidence: e.Confidence, ParametersDigest: e.ParametersDigest,
+		TierLabel: e.TierLabel, EngineVersion: e.EngineVersion, PolicyEpoch: e.PolicyEpoch, ApprovalID: e.ApprovalID, Supersedes: e.Supersedes,
 	}
 	if d.OverridesApplied == nil {
 		d.OverridesApplied = []string{}

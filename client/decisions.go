@@ -64,6 +64,9 @@ type Decision struct {
 	LogSeq           int64    `json:"log_seq"` // 0 of a preview
 	DecidedAt        string   `json:"decided_at"`
 	ValidUntil       string   `json:"valid_until"` // of auto only
+	Approval         struct {
+		ID string `json:"id"`
+	} `json:"approval"` // that a queued_approval waits for
 }
 
 func (d Decision) check() error {

@@ -21,8 +21,9 @@ type LogQuery struct {
 	TargetPrefix string
 	IncidentID   string
 	Rule         string
-	Input        bool // with what the policy saw
-	Limit        int  // 0: the gate's default
+	Outcome      string // executed, failed, rolled_back or none: what was reported last
+	Input        bool   // with what the policy saw
+	Limit        int    // 0: the gate's default
 	Cursor       string
 }
 
@@ -63,7 +64,7 @@ func (c *Client) Log(ctx context.Context, q LogQuery) (Answer[Page[Row]], error)
 	v := url.Values{}
 	for key, value := range map[string]string{
 		"from": q.From, "to": q.To, "decision": q.Decision, "action_type": q.ActionType, "blast_radius": q.BlastRadius,
-		"actor": q.Actor, "target_prefix": q.TargetPrefix, "incident_id": q.IncidentID, "rule": q.Rule,
+		"actor": q.Actor, "target_prefix": q.TargetPrefix, "incident_id": q.IncidentID, "rule": q.Rule, "outcome": q.Outcome,
 	} {
 		setText(v, key, value)
 	}

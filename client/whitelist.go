@@ -20,6 +20,11 @@ type WhitelistEntry struct {
 	Notify      []string       `json:"notify"`
 	SetBy       string         `json:"set_by"`
 	SetAt       string         `json:"set_at"`
+	// Unresolved are targets of an entry that was just added that name no channel.
+	Unresolved []struct {
+		Notify string `json:"notify"`
+		Detail string `json:"detail"`
+	} `json:"unresolved_notify"`
 }
 
 func (w WhitelistEntry) check() error {

@@ -45,11 +45,11 @@ Feature: Which policy decides
       Given two gates for the tenant "acme" at tier L1-Notify
       And Paula brings policy 1.2.0, in which search_siem waits for approval, because "searches cost money"
       And Paula activates policy 1.2.0 because "the pilot went well"
-      And Paula goes back to policy 1.1.0 because "it asks too often"
+      And Paula goes back to policy 1.1.1 because "it asks too often"
       When the agent asks the other gate to search_siem on "index:main"
       Then the action runs by itself
       And the gate log shows the decision with its rationale and policy
-      And the policy's history shows that Paula went back to 1.1.0 because "it asks too often"
+      And the policy's history shows that Paula went back to 1.1.1 because "it asks too often"
 
   Rule: What must not decide cannot be activated
 
@@ -57,7 +57,7 @@ Feature: Which policy decides
       Given two gates for the tenant "acme" at tier L1-Notify
       And Paula brings policy 1.2.0, in which search_siem waits for approval, because "searches cost money"
       And Paula activates policy 1.2.0 because "the pilot went well"
-      But Paula may not activate policy 1.1.0, which is older
+      But Paula may not activate policy 1.1.1, which is older
       When the agent asks to search_siem on "index:main"
       Then the action waits for approval
       And the gate log shows the decision with its rationale and policy

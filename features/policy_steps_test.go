@@ -47,7 +47,7 @@ func (w *world) policySteps(sc *godog.ScenarioContext) {
 func (w *world) twoGates(tenant string, tier int) error {
 	url := storetest.Postgres(w.t)
 	w.gate, w.db = w.serve(url), openDB(w.t, url)
-	w.deployment = &deployment{other: w.serve(url), active: w.hash, hashes: map[string]string{"1.1.0": w.hash}, url: url}
+	w.deployment = &deployment{other: w.serve(url), active: w.hash, hashes: map[string]string{"1.1.1": w.hash}, url: url}
 	return w.setTier(tenant, tier)
 }
 

@@ -1,8 +1,10 @@
 package server
 
 import (
+	"errors"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -109,17 +111,40 @@ func (s *server) replayAnnouncement(c *gin.Context) error {
 		return err
 	}
 	n, err := s.store.ReplayAnnouncements(c.Request.Context(), a.TenantID, a.Channel, a.ID, who(c).name)
+	if errors.Is(err, engine.ErrNotFound) {
+		return problem(http.StatusConflict, "no_channel", "There is no channel to send it to",
+			"The announcement names the channel "+strconv.Quote(a.Channel)+", and the tenant has none of that name. Set it, then replay; or discard the announcement. Nothing was changed.")
+	}
 	if err != nil {
 		return err
 	}
 	if n == 0 {
 		return problem(http.StatusConflict, "not_dead", "The announcement has not been given up",
-			"Only a dead announcement can be replayed. This one is "+string(a.Status)+". Nothing was changed.")
+			"Only one that was given up, or has failed, can be replayed. This one is "+string(a.Status)+". Nothing was changed.")
 	}
 	s.wake(engine.ChannelKey{TenantID: a.TenantID, Name: a.Channel})
 	if a, err = s.store.Announcement(c.Request.Context(), a.TenantID, a.ID); err != nil {
 		return err
 	}
 	s.answer(c, http.StatusAccepted, announcementOf(a))
+	return nil
+}
+
+// discardAnnouncement removes one that was given up, from the list of those.
+func (s *server) discardAnnouncement(c *gin.Context) error {
+	a, err := s.pathAnnouncement(c)
+	if err != nil {
+		return err
+	}
+	gone, err := s.store.DiscardAnnouncement(c.Request.Context(), a.TenantID, a.ID)
+	if err != nil {
+		return err
+	}
+	if !gone {
+		return problem(http.StatusConflict, "not_dead", "The announcement has not been given up",
+			"Only a dead announcement can be discarded. This one is "+string(a.Status)+". Nothing was changed.")
+	}
+	s.logger.Info("an announcement was discarded", "tenant", a.TenantID, "id", a.ID, "kind", a.Kind, "channel", a.Channel, "decision_id", a.DecisionID, "by", who(c).name)
+	c.Status(http.StatusNoContent)
 	return nil
 }

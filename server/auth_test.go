@@ -47,6 +47,7 @@ var contract = map[string]string{
 	"POST /channels/:channel/replay":              "operator",
 	"GET /announcements":                          "operator auditor",
 	"GET /announcements/:announcement_id":         "operator auditor",
+	"DELETE /announcements/:announcement_id":      "operator",
 	"POST /announcements/:announcement_id/replay": "operator",
 
 	"POST /bundles":                       "policy_admin",

@@ -73,7 +73,7 @@ func (r *rig) upload(status int, archive []byte) reply {
 
 func TestBundlesOverHTTP(t *testing.T) {
 	r := newRig(t, withRollout(t))
-	hash, archive := revised(t, "1.1.1", rollouttest.Cautious...)
+	hash, archive := revised(t, "1.1.2", rollouttest.Cautious...)
 	path := base + "/bundles/" + hash
 	seed := r.must(200, "any-admin", "GET", base+"/bundles", "").body["entries"].([]any)[0].(map[string]any)
 	if seed["active"] != true || seed["uploaded_by"] != "system" || seed["policy_epoch"] != 1.0 {
@@ -184,7 +184,7 @@ func TestProofsOverHTTP(t *testing.T) {
 
 func TestBadBundleRequests(t *testing.T) {
 	r := newRig(t, withRollout(t))
-	hash, archive := revised(t, "1.1.1")
+	hash, archive := revised(t, "1.1.2")
 	_, broken := revised(t, "1.2.0", rollouttest.Broken...)
 	r.upload(201, archive)
 	path := base + "/bundles"
@@ -246,7 +246,7 @@ func TestBadBundleRequests(t *testing.T) {
 // One tenant's people cannot move the deployment, nor see the others in it.
 func TestPolicyRoles(t *testing.T) {
 	r := newRig(t, withRollout(t))
-	hash, archive := revised(t, "1.1.1")
+	hash, archive := revised(t, "1.1.2")
 	r.upload(201, archive)
 	path := base + "/bundles/" + hash
 	for _, token := range []string{"acme-all", "any-all", "any-operator", "any-auditor", "acme-operator"} {

@@ -3,6 +3,7 @@ package server
 import (
 	"cmp"
 	"crypto/sha256"
+	"crypto/subtle"
 	"encoding/hex"
 	"net/http"
 	"regexp"
@@ -99,8 +100,10 @@ type channelBody struct {
 	URL       *string `json:"url"`
 	Secret    *string `json:"secret"`
 	NewSecret bool    `json:"new_secret"`
-	Approvals *bool   `json:"approvals"`
-	Reason    string  `json:"reason"`
+	// DropOldSecrets: only the newest key signs, at once; for one that has leaked.
+	DropOldSecrets bool   `json:"drop_old_secrets"`
+	Approvals      *bool  `json:"approvals"`
+	Reason         string `json:"reason"`
 }
 
 // wanted is a body that holds together by itself.
@@ -129,7 +132,7 @@ func (b channelBody) check(s *server) (w wanted, err error) {
 		}
 	}
 	switch {
-	case format != engine.FormatWebhook && (b.Secret != nil || b.NewSecret):
+	case format != engine.FormatWebhook && (b.Secret != nil || b.NewSecret || b.DropOldSecrets):
 		f.add("secret", "only webhooks are signed")
 	case b.Secret != nil && b.NewSecret:
 		f.add("new_secret", "give a secret or have one made, not both")
@@ -169,15 +172,32 @@ func (w *wanted) apply(old *engine.Channel, secrets *engine.ChannelSecrets, now 
 	if w.key == nil && len(s.Keys) == 0 {
 		w.text, w.key = announce.NewKey()
 	}
-	if w.key != nil {
-		keys := []engine.SigningKey{{Key: w.key}}
-		if len(s.Keys) > 0 && string(s.Keys[0].Key) != string(w.key) {
-			keys = append(keys, engine.SigningKey{Key: s.Keys[0].Key, Until: now.Add(keyOverlap)})
-		}
-		s.Keys = keys
-	}
+	s.Keys = keysOf(w.key, s.Keys, w.DropOldSecrets, now)
 	c.KeyID = announce.KeyID(s.Keys[0].Key)
 	return c, s, f.err()
+}
+
+// maxKeys is how many keys sign at a time: the newest and those that it has
+// replaced within keyOverlap.
+const maxKeys = 4
+
+// keysOf puts a key (nil: none) before those that sign, and leaves out what has
+// run out, or, if asked to, everything but the newest. A key that is the newest
+// already changes nothing: a request may be repeated.
+func keysOf(key []byte, old []engine.SigningKey, drop bool, now time.Time) []engine.SigningKey {
+	keys := slices.Clone(old)
+	if key != nil && (len(old) == 0 || subtle.ConstantTimeCompare(old[0].Key, key) == 0) {
+		if len(keys) > 0 {
+			keys[0].Until = now.Add(keyOverlap)
+		}
+		keys = slices.DeleteFunc(keys, func(k engine.SigningKey) bool { return string(k.Key) == string(key) })
+		keys = slices.Insert(keys, 0, engine.SigningKey{Key: key})
+	}
+	if drop {
+		return keys[:1]
+	}
+	keys = slices.DeleteFunc(keys, func(k engine.SigningKey) bool { return !k.Until.IsZero() && !now.Before(k.Until) })
+	return keys[:min(len(keys), maxKeys)]
 }
 
 func (s *server) putChannel(c *gin.Context) error {

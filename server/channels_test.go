@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tiergate/tiergate/engine"
 	"github.com/tiergate/tiergate/store"
@@ -170,5 +171,45 @@ func TestTargetsWithoutAChannel(t *testing.T) {
 	}
 	if n := r.must(202, "acme-operator", "POST", channels+"/soc/replay", "").body["replayed"]; n != 0.0 {
 		t.Errorf("%v were replayed", n)
+	}
+}
+
+// A key that is given again changes nothing, those before the newest sign for a
+// day, and one that has leaked can be dropped at once.
+func TestKeysOverlap(t *testing.T) {
+	now := time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
+	shown := func(keys []engine.SigningKey) (text string) {
+		for _, k := range keys {
+			text += string(k.Key)
+			if !k.Until.IsZero() {
+				text += k.Until.Sub(now).String()
+			}
+			text += " "
+		}
+		return strings.TrimSpace(text)
+	}
+	keys := keysOf([]byte("a"), nil, false, now)
+	for _, step := range []struct {
+		key   string
+		later time.Duration
+		drop  bool
+		want  string
+	}{
+		{"a", 0, false, "a"},
+		{"b", 0, false, "b a24h0m0s"},
+		{"b", time.Hour, false, "b a24h0m0s"},
+		{"c", time.Hour, false, "c b25h0m0s a24h0m0s"},
+		{"", 24 * time.Hour, false, "c b25h0m0s"},
+		{"b", 24 * time.Hour, false, "b c48h0m0s"},
+		{"", 24 * time.Hour, true, "b"},
+		{"d", 24 * time.Hour, true, "d"},
+	} {
+		var key []byte
+		if step.key != "" {
+			key = []byte(step.key)
+		}
+		if keys = keysOf(key, keys, step.drop, now.Add(step.later)); shown(keys) != step.want {
+			t.Errorf("after %+v: %s", step, shown(keys))
+		}
 	}
 }

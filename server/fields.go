@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/uuid"
@@ -116,7 +117,10 @@ func (f *faults) expiry(field string, s *string, now time.Time) *time.Time {
 }
 
 func (f *faults) reason(field, s string, required bool) {
-	if (s == "" && required) || len(s) > maxReason {
-		f.add(field, "must be 1 to %d bytes", maxReason)
+	if (!strings.ContainsFunc(s, isInk) && (s != "" || required)) || len(s) > maxReason {
+		f.add(field, "must be 1 to %d bytes that can be seen", maxReason)
 	}
 }
+
+// isInk reports whether a character can be seen.
+func isInk(r rune) bool { return unicode.IsGraphic(r) && !unicode.IsSpace(r) }

@@ -72,3 +72,16 @@ func FuzzDecodeDecision(f *testing.F) {
 		}
 	})
 }
+
+// A number is taken only if what a double makes of it is the same number.
+func TestNumbersAreKeptAsWritten(t *testing.T) {
+	for s, ok := range map[string]bool{
+		"0": true, "-0": true, "0.0": true, "0e5": true, "1": true, "10": true, "1.50": true, "1e2": true, "1E+2": true, "0.1": true, "1e-7": true, "5e-324": true,
+		"9007199254740992": true, "9007199254740993": false, "9007199254740994": true, "12345678901234567890": false, "-9007199254740993": false,
+		"1e308": true, "1e309": false, "1e-400": false, "0.10000000000000001": true, "0.123456789012345678": false, "9007199254740993.0": false, "90071992547409930e-1": false, "9007199254740992.5": false, "1234567.5": true, "0.12345678901234567": true, "1e-99999999999999999999": false, "100000000000000000000": false,
+	} {
+		if err := checkNumber(s); (err == nil) != ok {
+			t.Errorf("%s: %v", s, err)
+		}
+	}
+}

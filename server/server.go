@@ -59,6 +59,7 @@ type Store interface {
 	Announcements(ctx context.Context, tenant string, q engine.AnnouncementQuery) ([]*engine.Announcement, error)
 	Announcement(ctx context.Context, tenant, id string) (*engine.Announcement, error)
 	ReplayAnnouncements(ctx context.Context, tenant, channel, id, actor string) (n int64, err error)
+	DiscardAnnouncement(ctx context.Context, tenant, id string) (gone bool, err error)
 	Health(ctx context.Context) engine.Health
 }
 
@@ -180,6 +181,7 @@ var routes = []route{
 	{"POST", base + "/channels/:channel/replay", dial, (*server).replayChannel},
 	{"GET", base + "/announcements", dialGet, (*server).announcements},
 	{"GET", base + "/announcements/:announcement_id", dialGet, (*server).announcement},
+	{"DELETE", base + "/announcements/:announcement_id", dial, (*server).discardAnnouncement},
 	{"POST", base + "/announcements/:announcement_id/replay", dial, (*server).replayAnnouncement},
 
 	{"POST", base + "/bundles", change, (*server).uploadBundle},

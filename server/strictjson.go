@@ -209,10 +209,37 @@ func checkNumber(s string) error {
 	if digits > maxDigits {
 		return fmt.Errorf("a number of more than %d digits", maxDigits)
 	}
-	if _, err := strconv.ParseFloat(s, 64); err != nil {
+	v, err := strconv.ParseFloat(s, 64)
+	if err != nil {
 		return errors.New("the number is out of range")
 	}
+	// RFC 8785 writes what a double holds. A number that it does not hold would be
+	// another one in the log, and one approval would stand for two actions: 64-bit
+	// ids are such numbers. A fraction may have the 17 digits that some programs
+	// write of every double.
+	significant, exponent := decimalOf(s)
+	kept, keptExponent := decimalOf(strconv.FormatFloat(v, 'e', -1, 64))
+	whole := exponent >= 0 || keptExponent >= 0
+	if (significant == "0") != (kept == "0") || len(significant) > 17 || whole && (significant != kept || exponent != keptExponent) {
+		return errors.New("the number cannot be kept as it is written: a double holds every integer up to 2^53 only, and 17 significant digits (RFC 7493). Send it as a string")
+	}
 	return nil
+}
+
+// decimalOf is the value of a JSON number without its sign: its digits without
+// zeros at either end, and the power of ten behind them.
+func decimalOf(s string) (digits string, exponent int) {
+	s = strings.TrimPrefix(s, "-")
+	mantissa, power, _ := strings.Cut(strings.ToLower(s), "e")
+	whole, fraction, _ := strings.Cut(mantissa, ".")
+	exponent, _ = strconv.Atoi(power) // what overflows is no double, or 0
+	exponent -= len(fraction)
+	all := strings.TrimLeft(whole+fraction, "0")
+	digits = strings.TrimRight(all, "0")
+	if digits == "" {
+		return "0", 0
+	}
+	return digits, exponent + len(all) - len(digits)
 }
 
 // fieldName writes a JSON pointer as a person would: decisions[3].target.

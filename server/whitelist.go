@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/gin-gonic/gin"
@@ -16,6 +17,19 @@ const maxNotify = 8
 
 // notifyPattern is scheme:rest, as RFC 3986 spells a scheme.
 var notifyPattern = regexp.MustCompile(`^[a-z][a-z0-9+.-]{0,31}:[^\s]{1,512}$`)
+
+// badNotify says why nothing could ever be sent to a target, "" if something
+// could. It does not repeat the target: a URL may be a password.
+func badNotify(target string) string {
+	scheme, name, _ := strings.Cut(target, ":")
+	switch {
+	case scheme == "http" || scheme == "https":
+		return "names a channel, such as channel:soc: what is written here is shown to others. Put the URL into the channel"
+	case (scheme == "channel" || slices.Contains(engine.ChannelFormats, engine.ChannelFormat(scheme))) && !channelName.MatchString(strings.TrimPrefix(name, "#")):
+		return "a channel's name matches " + channelNameText
+	}
+	return ""
+}
 
 type whitelistAnswer struct {
 	ID          string         `json:"id"`
@@ -129,6 +143,8 @@ func (s *server) addWhitelist(c *gin.Context) error {
 	for i, n := range b.Notify {
 		if !notifyPattern.MatchString(n) {
 			f.add(indexed("notify", i), "must be scheme:rest, such as slack:#soc")
+		} else if fault := badNotify(n); fault != "" {
+			f.add(indexed("notify", i), "%s", fault)
 		}
 	}
 	if err := f.err(); err != nil {

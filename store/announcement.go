@@ -72,8 +72,9 @@ func (s *Store) Announcement(ctx context.Context, tenant, id string) (*engine.An
 	return a, nil
 }
 
-// ReplayAnnouncements makes dead announcements pending again, all of a channel or
-// the one with the id, in one transaction, and returns how many there were.
+// ReplayAnnouncements makes dead announcements pending again, and those that have
+// failed due at once: all of a channel or the one with the id, in one transaction.
+// It returns how many there were.
 // Returns engine.ErrNotFound where there is no channel to send them to.
 func (s *Store) ReplayAnnouncements(ctx context.Context, tenant, channel, id, actor string) (n int64, err error) {
 	err = s.announcementTx(ctx, tenant, "a replay of announcements", func(c *changer) error {
@@ -83,8 +84,8 @@ func (s *Store) ReplayAnnouncements(ctx context.Context, tenant, channel, id, ac
 		} else if err != nil {
 			return err
 		}
-		query, args := `UPDATE announcement SET status = 'pending', attempts = 0, next_attempt_at = $3, closed_at = NULL, replayed_by = $4, replayed_at = $3
-			WHERE tenant_id = $1 AND channel = $2 AND status = 'dead'`, []any{tenant, channel, engine.FormatTime(c.now), actor}
+		query, args := `UPDATE announcement SET status = 'pending', attempts = 0, last_error = '', next_attempt_at = $3, closed_at = NULL, replayed_by = $4, replayed_at = $3
+			WHERE tenant_id = $1 AND channel = $2 AND (status = 'dead' OR (status = 'pending' AND last_error <> ''))`, []any{tenant, channel, engine.FormatTime(c.now), actor}
 		if id != "" {
 			query, args = query+` AND announcement_id = $5`, append(args, id)
 		}
@@ -96,6 +97,20 @@ func (s *Store) ReplayAnnouncements(ctx context.Context, tenant, channel, id, ac
 		return err
 	})
 	return n, err
+}
+
+// DiscardAnnouncement removes a dead announcement, and reports whether it was one.
+func (s *Store) DiscardAnnouncement(ctx context.Context, tenant, id string) (gone bool, err error) {
+	err = s.announcementTx(ctx, tenant, "the end of an announcement", func(c *changer) error {
+		res, err := c.tx.ExecContext(c.ctx, c.s.db.text(`DELETE FROM announcement WHERE tenant_id = $1 AND announcement_id = $2 AND status = 'dead'`), tenant, id)
+		if err != nil {
+			return err
+		}
+		n, err := res.RowsAffected()
+		gone = n > 0
+		return err
+	})
+	return gone, err
 }
 
 // TestChannel makes an announcement that says only that it is one, and returns it.

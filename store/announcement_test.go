@@ -204,10 +204,11 @@ func TestClaimSettleReplay(t *testing.T) {
 		if n, err := s.ReplayAnnouncements(t.Context(), "acme", "siem", rest.Due[0].ID, "olga"); err != nil || n != 1 {
 			t.Error(n, err)
 		}
-		if n, err := s.ReplayAnnouncements(t.Context(), "acme", "siem", "", "olga"); err != nil || n != 1 {
+		// The other dead one, and the one that failed and would wait for an hour.
+		if n, err := s.ReplayAnnouncements(t.Context(), "acme", "siem", "", "olga"); err != nil || n != 2 {
 			t.Error(n, err)
 		}
-		if again := claim(t, s, "acme", "siem", 10); len(again.Due) != 2 || again.Due[0].ReplayedBy != "olga" || again.Due[0].Attempts != 1 {
+		if again := claim(t, s, "acme", "siem", 10); len(again.Due) != 3 || again.Due[0].ReplayedBy != "olga" || again.Due[0].Attempts != 1 {
 			t.Errorf("after the replay %+v", again.Due)
 		}
 		if n, err := s.Purge(t.Context(), now.Add(time.Minute)); err != nil || n != 2 {
@@ -215,6 +216,14 @@ func TestClaimSettleReplay(t *testing.T) {
 		}
 		if n := len(announcements(t, s, "acme", "")); n != 3 {
 			t.Errorf("%d are left", n)
+		}
+		if err := s.Settle(t.Context(), []engine.AnnouncementResult{result(rest.Due[0], engine.AnnouncementDead)}); err != nil {
+			t.Fatal(err)
+		}
+		for want, id := range map[bool]string{true: rest.Due[0].ID, false: rest.Due[1].ID} {
+			if gone, err := s.DiscardAnnouncement(t.Context(), "acme", id); err != nil || gone != want {
+				t.Errorf("discarded: %v, want %v: %v", gone, want, err)
+			}
 		}
 	})
 }

@@ -121,6 +121,11 @@ func (s *Store) SetChannel(ctx context.Context, key engine.ChannelKey, meta engi
 			key.TenantID, key.Name, string(made.Format), made.Approvals, made.Origin, made.URLDigest, made.KeyID, made.SetBy, engine.FormatTime(made.SetAt)); err != nil {
 			return nil, nil, err
 		}
+		// What failed on the old way is tried on the new one at once.
+		if err := c.exec(`UPDATE announcement SET next_attempt_at = $3 WHERE tenant_id = $1 AND channel = $2 AND status = 'pending' AND last_error <> ''`,
+			key.TenantID, key.Name, engine.FormatTime(c.now)); err != nil {
+			return nil, nil, err
+		}
 		return before, channelDocOf(&made), c.exec(`INSERT INTO channel_secret (tenant_id, name, secret) VALUES ($1, $2, $3)
 			ON CONFLICT (tenant_id, name) DO UPDATE SET secret = excluded.secret`, key.TenantID, key.Name, secret)
 	})

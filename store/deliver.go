@@ -144,11 +144,16 @@ func (s *Store) Settle(_ context.Context, results []engine.AnnouncementResult) e
 	return nil
 }
 
-// Purge removes at most a page of the announcements delivered before a time.
+// deadFor is how much longer than delivered ones those stay that were given up.
+const deadFor = 60 * 24 * time.Hour
+
+// Purge removes at most a page of the announcements delivered before a time, or
+// given up deadFor before that.
 func (s *Store) Purge(_ context.Context, before time.Time) (n int, err error) {
 	err = s.announce("", func(c *changer) error {
 		res, err := c.tx.ExecContext(c.ctx, c.s.db.text(`DELETE FROM announcement WHERE (tenant_id, announcement_id) IN (
-			SELECT tenant_id, announcement_id FROM announcement WHERE status = 'delivered' AND closed_at < $1 LIMIT $2)`), engine.FormatTime(before), page)
+			SELECT tenant_id, announcement_id FROM announcement WHERE (status = 'delivered' AND closed_at < $1) OR (status = 'dead' AND closed_at < $2) LIMIT $3)`),
+			engine.FormatTime(before), engine.FormatTime(before.Add(-deadFor)), page)
 		if err != nil {
 			return err
 		}

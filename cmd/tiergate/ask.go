@@ -122,5 +122,5 @@ func printDecision(w io.Writer, d client.Decision) {
 	}
 	facts(w, "decision", d.Decision, "rule", d.Rule, "rationale", d.Rationale, "radius", d.BlastRadius, "tier", d.TierLabel,
 		"applied", strings.Join(d.OverridesApplied, ", "), "rollback", d.Rollback, "valid until", d.ValidUntil,
-		"log row", row, "decision id", d.DecisionID, "action id", d.ActionID)
+		"approval", d.Approval.ID, "log row", row, "decision id", d.DecisionID, "action id", d.ActionID)
 }

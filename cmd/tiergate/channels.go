@@ -155,7 +155,7 @@ func channelsTestCommand() *cobra.Command {
 			return err
 		}
 		if a.Value.Status != "delivered" {
-			return fmt.Errorf("the test is %s", client.Printable(a.Value.Status))
+			return errors.New("the receiver did not take the test; it is tried again until it does, or is given up")
 		}
 		return nil
 	})

@@ -18,7 +18,7 @@ func (o *operator) mayWiden(ctx context.Context, show func(w io.Writer), questio
 	}
 	show(o.err)
 	if !isCharacterDevice(o.in) {
-		return usageError{errors.New("this widens what runs by itself, and nobody can be asked, because stdin is no terminal. Nothing was sent; give --yes if it is meant")}
+		return usageError{errors.New("this lets something run that would not, and nobody can be asked, because stdin is no terminal. Nothing was sent; give --yes if it is meant")}
 	}
 	fmt.Fprintf(o.err, "%s [y/N] ", question)
 	answer, err := readLine(ctx, o.in)

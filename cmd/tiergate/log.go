@@ -40,6 +40,7 @@ asked again until it is back, and no row is left out or shown twice.
 	flags.StringVar(&q.TargetPrefix, "target-prefix", "", "only targets that begin so")
 	flags.StringVar(&q.IncidentID, "incident-id", "", "only this incident")
 	flags.StringVar(&q.Rule, "rule", "", "only what this rule decided")
+	flags.StringVar(&q.Outcome, "outcome", "", "only what was let go and whose newest report is executed, failed or rolled_back, or none")
 	flags.BoolVar(&q.Input, "input", false, "with --json: each row has what the policy saw")
 	flags.BoolVarP(&f.follow, "follow", "f", false, "show rows as they come")
 	c.MarkFlagsMutuallyExclusive("follow", "to")
@@ -49,6 +50,7 @@ asked again until it is back, and no row is left out or shown twice.
 	f.completeFlag(c, "rule", words(engine.RuleBlockOverride, engine.RuleStopped, engine.RuleCriticalNeverAuto, engine.RuleApprovalOverride,
 		engine.RuleForceAutoOverride, engine.RuleWhitelistMatch, engine.RuleNoWhitelistMatch, engine.RuleTierAllows, engine.RuleTierRequiresApproval))
 	f.completeFlag(c, "action-type", completeActionType)
+	f.completeFlag(c, "outcome", words("executed", "failed", "rolled_back", "none"))
 	recent := 0
 	c.PreRun = func(cmd *cobra.Command, _ []string) {
 		if cmd.Flags().Changed("limit") {

@@ -73,7 +73,7 @@ func decidedBy(t *testing.T, g *binarytest.Gate) string {
 // The database's bundle decides after a restart, whatever is brought along.
 func TestTheDatabasesBundleWins(t *testing.T) {
 	onEach(t, func(t *testing.T, url string, _ func() *sql.DB) {
-		first, firstHash := bundleFile(t, "1.1.1")
+		first, firstHash := bundleFile(t, "1.1.2")
 		second, secondHash := bundleFile(t, "1.2.0")
 		g := binarytest.Serve(t, "--dev", "--database-url", url, "--bundle", first)
 		if got := decidedBy(t, g); got != firstHash {
@@ -119,7 +119,7 @@ func TestVerificationKey(t *testing.T) {
 			t.Errorf("serve %v: %v, want exit %d and %q\n%s", args, err, want, text, out)
 		}
 	}
-	unsigned, hash := bundleFile(t, "1.1.1")
+	unsigned, hash := bundleFile(t, "1.1.2")
 	for _, name := range []string{"old", "new"} {
 		tool("keygen", "--output", name)
 		tool("sign", "--signing-key", name+".key.pem", "--scope", "production", "-o", name+".tar.gz", unsigned)
@@ -177,7 +177,7 @@ func TestTwoGatesFollowAnActivation(t *testing.T) {
 	url := storetest.Postgres(t)
 	gates := []*binarytest.Gate{binarytest.Serve(t, "--dev", "--database-url", url), binarytest.Serve(t, "--dev", "--database-url", url)}
 	first := decidedBy(t, gates[1])
-	path, second := bundleFile(t, "1.1.1", rollouttest.Cautious...)
+	path, second := bundleFile(t, "1.1.2", rollouttest.Cautious...)
 	upload(t, gates[0], http.StatusCreated, path)
 	stop := make(chan struct{})
 	loaded := make(chan []answered)
@@ -209,7 +209,7 @@ func TestTwoGatesFollowAnActivation(t *testing.T) {
 // active, wholly, and every row is by the bundle of its epoch.
 func TestKillDuringActivationSoak(t *testing.T) {
 	onEach(t, func(t *testing.T, url string, open func() *sql.DB) {
-		path, second := bundleFile(t, "1.1.1")
+		path, second := bundleFile(t, "1.1.2")
 		g := binarytest.Serve(t, "--dev", "--database-url", url)
 		first := decidedBy(t, g)
 		upload(t, g, http.StatusCreated, path)

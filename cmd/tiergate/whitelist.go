@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -62,10 +63,10 @@ func whitelistListCommand() *cobra.Command {
 		return tell(o, a, err, func(p client.Page[client.WhitelistEntry]) error {
 			var rows [][]string
 			for _, e := range p.Entries {
-				rows = append(rows, []string{e.ID, e.ActionType, e.ExpiresAt, e.SetBy, constraintsText(e.Constraints), e.Reason})
+				rows = append(rows, []string{e.ID, e.ActionType, e.ExpiresAt, e.SetBy, strings.Join(e.Notify, " "), constraintsText(e.Constraints), e.Reason})
 			}
 			o.more(p.Next)
-			return list(o.out, rows, "ID", "ACTION TYPE", "EXPIRES", "SET BY", "CONSTRAINTS", "REASON")
+			return list(o.out, rows, "ID", "ACTION TYPE", "EXPIRES", "SET BY", "NOTIFY", "CONSTRAINTS", "REASON")
 		})
 	})
 	return c
@@ -122,6 +123,9 @@ func (o *operator) addWhitelist(ctx context.Context, entry client.WhitelistAddit
 	}
 	a, err := o.api.AddWhitelist(ctx, entry)
 	return tell(o, a, err, func(e client.WhitelistEntry) error {
+		for _, u := range e.Unresolved {
+			fmt.Fprintf(o.err, "nobody is told through %s: %s\n", client.Printable(u.Notify), client.Printable(u.Detail))
+		}
 		return o.sayf("%s: %s is on the whitelist until %s, as %s", cfg.TenantID, e.ActionType, e.ExpiresAt, e.ID)
 	})
 }

@@ -85,6 +85,10 @@ _cases := {
 		"input": object.union(_critical, {"votes": [_lost("anna"), _yes("ben"), _yes("anna")]}),
 		"want": ["approved", "enough_approvals", 2, ["anna", "ben"]],
 	},
+	"a role that came back is noticed when somebody votes again": {
+		"input": object.union(_critical, {"votes": [_yes("anna"), _yes("ben"), _yes("anna")]}),
+		"want": ["approved", "enough_approvals", 2, ["anna", "ben"]],
+	},
 	"a no ends it": {
 		"input": object.union(_critical, {"votes": [_yes("anna"), _vote("ben", "deny", ["approver"])]}),
 		"want": ["denied", "denied_by_approver", 2, ["anna"]],

@@ -37,7 +37,9 @@ denied if {
 
 # METADATA
 # title: How the newest vote stands
-# description: counts, or why it does not.
+# description: |
+#   counts, or why it does not. Who votes again adds nothing, unless there are enough approvals by
+#   now, as when a role has come back that somebody had lost: then this vote is the occasion.
 standing := objection if {
 	objection := _objection(_newest)
 	objection != "none"
@@ -46,12 +48,21 @@ standing := objection if {
 standing := "again" if {
 	_objection(_newest) == "none"
 	_newest.person in _earlier
+	not _enough
 }
 
 standing := "counts" if {
 	_objection(_newest) == "none"
 	not _newest.person in _earlier
 }
+
+standing := "counts" if {
+	_objection(_newest) == "none"
+	_newest.person in _earlier
+	_enough
+}
+
+_enough if count(approvers) >= needed
 
 # METADATA
 # title: How long a released action may be started
