@@ -8,7 +8,7 @@ var (
 	// Genesis begins a tree: what the tenant had before is not covered by it.
 	// For a tenant that began with its tree all counts are 0.
 	Genesis = newKind("genesis",
-		text("tenant_id"), integer("log_seq"), integer("epoch"), integer("approval_events"), integer("outcomes"), moment("at"), integer("leaf_index"))
+		text("tenant_id"), integer("log_seq"), integer("epoch"), integer("approval_events"), integer("outcomes"), moment("at"))
 
 	// Decision is a row of remediation_gate_log. Of input it has the SHA-256, so
 	// that a leaf stays small, and can be shown when input is erased.

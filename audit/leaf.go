@@ -16,7 +16,8 @@ type Kind struct {
 	// Name is the value of "leaf" in its leaves.
 	Name string
 	// Columns are the row's columns, in the order in which AppendLeaf takes
-	// their values. The last one of every kind but PolicyChange is leaf_index.
+	// their values. The last one is leaf_index, less in Genesis, which is always
+	// leaf 0, and in PolicyChange, whose rows are leaves of many trees.
 	Columns []string
 
 	fields []field
