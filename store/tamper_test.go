@@ -76,7 +76,7 @@ func TestHeadsOnlyMoveForward(t *testing.T) {
 		for _, q := range append(statements,
 			`UPDATE tenant_head SET log_seq = 0`, `UPDATE tenant_head SET epoch = 0`, `UPDATE tenant_head SET tenant_id = 'x'`,
 			`UPDATE tenant_head SET log_seq = log_seq + 1, epoch = 0`, `UPDATE tenant_head SET tree_size = 0`, `UPDATE tenant_head SET tree_change = -1`,
-			`UPDATE tenant_head SET tree_edge = CAST('' AS ` + blob + `)`, `DELETE FROM tenant_head`) {
+			`UPDATE tenant_head SET tree_edge = CAST('' AS `+blob+`)`, `DELETE FROM tenant_head`) {
 			if _, err := db.Exec(q); err == nil || !strings.Contains(err.Error(), "only moves forward") {
 				t.Errorf("%s: %v", q, err)
 			}
