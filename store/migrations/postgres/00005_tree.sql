@@ -4,9 +4,9 @@
 
 -- +goose Up
 
-ALTER TABLE tenant_head ADD COLUMN tree_size bigint NOT NULL DEFAULT 0 CHECK (tree_size >= 0);
+ALTER TABLE tenant_head ADD COLUMN tree_size bigint NOT NULL DEFAULT 0;
 ALTER TABLE tenant_head ADD COLUMN tree_edge bytea NOT NULL DEFAULT '';
-ALTER TABLE tenant_head ADD COLUMN tree_change bigint NOT NULL DEFAULT 0 CHECK (tree_change >= 0);
+ALTER TABLE tenant_head ADD COLUMN tree_change bigint NOT NULL DEFAULT 0;
 COMMENT ON COLUMN tenant_head.tree_size IS 'How many leaves the tenant''s tree has; 0: it begins with the next row.';
 COMMENT ON COLUMN tenant_head.tree_edge IS 'Hashes of the perfect subtrees that make up the tree, from left to right, 32 bytes for each bit that is set in tree_size. The root follows from them.';
 COMMENT ON COLUMN tenant_head.tree_change IS 'change_id of the newest row of policy_change that is a leaf of the tree, 0 for none.';
@@ -28,16 +28,16 @@ COMMENT ON COLUMN tree_genesis.outcomes IS 'How many rows of decision_outcome ar
 COMMENT ON COLUMN tree_genesis.at IS 'When the tree began.';
 
 -- One row for neighbours of one kind, and not one for each leaf: so that the tree
--- costs an append of many decisions one row more.
+-- costs an append of many decisions one row more. No CHECKs: each would cost an
+-- append of one decision 8 µs, and whoever verifies the tree finds more than they do.
 CREATE TABLE tree_leaf (
     tenant_id  text COLLATE "C" NOT NULL,
-    leaf_index bigint NOT NULL CHECK (leaf_index >= 0),
-    kind       text COLLATE "C" NOT NULL CHECK (kind IN ('genesis', 'decision', 'config_change', 'policy_change', 'approval_event', 'outcome')),
+    leaf_index bigint NOT NULL,
+    kind       text COLLATE "C" NOT NULL,
     id         uuid,
-    seq        bigint NOT NULL CHECK (seq >= 0),
-    hashes     bytea NOT NULL CHECK (length(hashes) > 0 AND length(hashes) % 32 = 0 AND leaf_index % 256 + length(hashes) / 32 <= 256),
-    PRIMARY KEY (tenant_id, leaf_index),
-    CHECK ((kind IN ('approval_event', 'outcome')) = (id IS NOT NULL))
+    seq        bigint NOT NULL,
+    hashes     bytea NOT NULL,
+    PRIMARY KEY (tenant_id, leaf_index)
 ) WITH (toast_tuple_target = 8160);
 -- Hashes do not compress; trying costs time.
 ALTER TABLE tree_leaf ALTER COLUMN hashes SET STORAGE EXTERNAL;

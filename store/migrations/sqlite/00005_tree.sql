@@ -19,6 +19,7 @@ CREATE TABLE tree_genesis (
     at TEXT NOT NULL -- When the tree began.
 ) STRICT, WITHOUT ROWID;
 
+-- With a rowid, so that leaves of many tenants that are added together lie together.
 -- The leaves of the trees, a row for each run of neighbours whose rows follow one another; append-only. It stays when the rows themselves are erased.
 CREATE TABLE tree_leaf (
     tenant_id TEXT NOT NULL, -- The tenant.
@@ -29,7 +30,7 @@ CREATE TABLE tree_leaf (
     hashes BLOB NOT NULL CHECK (length(hashes) > 0 AND length(hashes) % 32 = 0 AND leaf_index % 256 + length(hashes) / 32 <= 256), -- The leaf hashes, 32 bytes each.
     PRIMARY KEY (tenant_id, leaf_index),
     CHECK ((kind IN ('approval_event', 'outcome')) = (id IS NOT NULL))
-) STRICT, WITHOUT ROWID;
+) STRICT;
 
 -- Complete tiles of the trees as in C2SP tlog-tiles, 256 hashes wide; append-only.
 CREATE TABLE tree_tile (
@@ -94,6 +95,7 @@ BEGIN SELECT RAISE(ABORT, 'tree_leaf is append-only: DELETE refused'); END;
 -- +goose StatementBegin
 CREATE TRIGGER tree_leaf_refuse_replace BEFORE INSERT ON tree_leaf
 WHEN EXISTS (SELECT 1 FROM tree_leaf WHERE tenant_id = NEW.tenant_id AND leaf_index = NEW.leaf_index)
+    OR EXISTS (SELECT 1 FROM tree_leaf WHERE rowid = NEW.rowid)
 BEGIN SELECT RAISE(ABORT, 'tree_leaf is append-only: a row with this key exists'); END;
 -- +goose StatementEnd
 -- +goose StatementBegin
