@@ -261,3 +261,37 @@ func (c *treeCheck) tiles(size int64, reader tlog.HashReader) {
 		}
 	}
 }
+
+// Leaves are the leaf hashes of a tenant's tree, as tree_leaf has them.
+func Leaves(t testing.TB, url, tenant string) (list []tlog.Hash) {
+	t.Helper()
+	rows, err := DB(t, url).Query(`SELECT hashes FROM tree_leaf WHERE tenant_id = `+placeholder(url)+` ORDER BY leaf_index`, tenant)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var hashes []byte
+		if err := rows.Scan(&hashes); err != nil {
+			t.Fatal(err)
+		}
+		for ; len(hashes) > 0; hashes = hashes[tlog.HashSize:] {
+			list = append(list, tlog.Hash(hashes[:tlog.HashSize]))
+		}
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
+
+// LeafBytes are the bytes of the leaf of a decision or a config_change.
+func LeafBytes(t testing.TB, url, tenant, kind string, seq int64) []byte {
+	t.Helper()
+	table := map[string]string{"decision": "remediation_gate_log", "config_change": "config_change"}[kind]
+	leaf := readRows(t, DB(t, url), audit.KindNamed(kind), table, ` WHERE tenant_id = `+placeholder(url), tenant)[fmt.Sprintf("%s//%d", kind, seq)]
+	if leaf == nil {
+		t.Fatalf("there is no %s %d of %s", kind, seq, tenant)
+	}
+	return leaf
+}
