@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -77,7 +78,8 @@ func (w *workload) entry(tenant string, epoch int64) *engine.Entry {
 		e.ReadSet = []byte(`{ "b":1.0,` + "\t" + `"a": [ 2e3, "é\u00e9" ]}`)
 	}
 	if w.rnd.IntN(3) == 0 {
-		e.Parameters, e.ParametersDigest = []byte(`{"x":1}`), "sha256:00"
+		e.Parameters = []byte(`{"x":1}`)
+		e.ParametersDigest = fmt.Sprintf("sha256:%x", sha256.Sum256(e.Parameters))
 	}
 	if w.rnd.IntN(2) == 0 {
 		e.Decision, e.OverridesApplied = engine.Auto, []string{"force_auto", w.text()}
