@@ -25,7 +25,7 @@ var arrows = map[string][]string{
 	"server":       {"engine", "rollout"},
 	"review":       {"engine", "engine/model"},
 	"client":       {},
-	"cmd/tiergate": {"client", "policies", "engine", "bundles", "store", "rollout", "server", "review"},
+	"cmd/tiergate": {"audit", "client", "policies", "engine", "bundles", "store", "rollout", "server", "review"},
 }
 
 // outside is which third-party modules a package may know, where that is part

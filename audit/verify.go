@@ -54,15 +54,17 @@ const maxFaults = 20
 // pages and needs the same memory however long the log is. An error is one of
 // the source, and says nothing about the log.
 //
-// What Verify cannot see is a log that was rewritten as a whole, head included:
-// for that compare the Report's Size and Root with those that somebody else kept.
-func Verify(ctx context.Context, source Source, tenant string) (*Report, error) {
+// What follows from the database alone cannot tell a log that was rewritten or
+// cut off as a whole, head included: kept are heads that somebody else has kept,
+// and the tree must have had each of them.
+func Verify(ctx context.Context, source Source, tenant string, kept ...Kept) (*Report, error) {
 	head, err := source.Head(ctx, tenant)
 	if err != nil {
 		return nil, err
 	}
 	v := &verifier{ctx: ctx, source: source, tenant: tenant, head: head, report: &Report{Tenant: tenant, Leaves: map[string]int64{}},
-		rows: map[*Kind]*cursor{}, levels: map[int][]byte{}, last: map[string]int64{}}
+		rows: map[*Kind]*cursor{}, levels: map[int][]byte{}, last: map[string]int64{}, kept: kept}
+	v.compareKept()
 	if err := v.leaves(); err != nil {
 		return nil, err
 	}
@@ -71,6 +73,12 @@ func Verify(ctx context.Context, source Source, tenant string) (*Report, error) 
 	}
 	v.report.Size, v.report.Root = v.edge.Size(), v.edge.Root()
 	return v.report, nil
+}
+
+// Kept is what a tree's size and root were once.
+type Kept struct {
+	Size int64
+	Root tlog.Hash
 }
 
 type verifier struct {
@@ -85,6 +93,7 @@ type verifier struct {
 	last    map[string]int64 // kind → seq of its last leaf, of those that count
 	rows    map[*Kind]*cursor
 	levels  map[int][]byte // hashes of the tile of each level that is not complete
+	kept    []Kept
 	scratch []byte
 }
 
@@ -238,7 +247,21 @@ func (v *verifier) grow(stored tlog.Hash) error {
 		v.levels[t.Level] = v.levels[t.Level][:0]
 		v.levels[t.Level+1] = append(v.levels[t.Level+1], t.Root[:]...)
 	}
+	v.compareKept()
 	return nil
+}
+
+// compareKept compares the tree so far with the heads of its size.
+func (v *verifier) compareKept() {
+	if len(v.kept) == 0 {
+		return
+	}
+	v.kept = slices.DeleteFunc(slices.Clone(v.kept), func(k Kept) bool {
+		if k.Size == v.edge.Size() && k.Root != v.edge.Root() {
+			v.faultf("of its first %d leaves the tree had the root %v, and has %v now: what is there was rewritten", k.Size, k.Root, v.edge.Root())
+		}
+		return k.Size == v.edge.Size()
+	})
 }
 
 // end compares with the head, and looks for what is left over.
@@ -250,6 +273,9 @@ func (v *verifier) end() error {
 	now, err := v.source.Head(v.ctx, v.tenant) // what was written meanwhile is below this
 	if err != nil {
 		return err
+	}
+	for _, k := range v.kept {
+		v.faultf("the tree had %d leaves once, and has %d now: its end was cut off", k.Size, v.edge.Size())
 	}
 	if v.head.Size == 0 && rest.MaxLeaf < 0 {
 		if rest.MaxLogSeq > 0 || rest.MaxEpoch > 0 {

@@ -15,14 +15,14 @@ import (
 	"github.com/tiergate/tiergate/store/storetest"
 )
 
-func verify(t *testing.T, url, tenant string) *audit.Report {
+func verify(t *testing.T, url, tenant string, kept ...audit.Kept) *audit.Report {
 	t.Helper()
 	r, err := store.OpenReader(t.Context(), url)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	report, err := audit.Verify(t.Context(), r, tenant)
+	report, err := audit.Verify(t.Context(), r, tenant, kept...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -296,6 +296,34 @@ func TestVerifyFindsAttacks(t *testing.T) {
 				t.Errorf("%v", r.Faults)
 			}
 		})
+	})
+}
+
+// A head that somebody has kept tells a log that was rewritten as a whole.
+func TestVerifyAgainstKeptHeads(t *testing.T) {
+	onBoth(t, func(t *testing.T, url string) {
+		s := storetest.Open(t, url)
+		ask := func(n int) (kept audit.Kept) {
+			t.Helper()
+			for range n {
+				if r := s.Append(t.Context(), []*engine.Entry{storetest.Entry("acme", 0)})[0]; r.Err != nil {
+					t.Fatal(r.Err)
+				}
+			}
+			var err error
+			if kept.Size, kept.Root, err = s.TreeHead(t.Context(), "acme"); err != nil {
+				t.Fatal(err)
+			}
+			return kept
+		}
+		first, second := ask(3), ask(4)
+		if r := verify(t, url, "acme", first, second, audit.Kept{Root: new(audit.Edge).Root()}); len(r.Faults) > 0 {
+			t.Error(r.Faults)
+		}
+		if r := verify(t, url, "acme", audit.Kept{Size: first.Size, Root: second.Root}, audit.Kept{Size: second.Size + 9}); len(r.Faults) != 2 ||
+			!strings.Contains(r.Faults[0].Text, "rewritten") || !strings.Contains(r.Faults[1].Text, "cut off") {
+			t.Error(r.Faults)
+		}
 	})
 }
 
