@@ -11,9 +11,9 @@ type Source interface {
 	// Runs returns the first runs of the tenant's tree from a leaf on, in order, at
 	// most limit.
 	Runs(ctx context.Context, tenant string, from int64, limit int) ([]Run, error)
-	// Rows returns the first rows of a kind from seq on, in the order of their
-	// seq, at most limit; of ApprovalEvent and Outcome those of the id.
-	Rows(ctx context.Context, tenant string, kind *Kind, id string, from int64, limit int) ([]Row, error)
+	// Rows returns the rows of a kind whose number is from <= seq < to, in its
+	// order; of ApprovalEvent and Outcome those of the id, of Genesis all.
+	Rows(ctx context.Context, tenant string, kind *Kind, id string, from, to int64) ([]Row, error)
 	// Tile returns a complete tile's hashes and root, nil where there is none.
 	Tile(ctx context.Context, tenant string, level int, index int64) (hashes, root []byte, err error)
 	// Rest counts what Rows cannot walk through, and says how far rows reach.

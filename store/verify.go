@@ -71,19 +71,19 @@ func (r *Reader) Runs(ctx context.Context, tenant string, from int64, limit int)
 }
 
 // evidence says where rows of each kind are: those of the tenant $1, and of the
-// id $4 where they have one, from the number $2 on, $3 of them.
+// id $4 where they have one, from the number $2 to before $3.
 var evidence = map[*audit.Kind]string{
-	audit.Genesis:       ` FROM tree_genesis l WHERE tenant_id = $1 AND CAST($2 AS bigint) IS NOT NULL LIMIT $3`,
-	audit.Decision:      `, (SELECT p.parameters FROM decision_parameters p WHERE p.decision_id = l.decision_id) FROM remediation_gate_log l WHERE tenant_id = $1 AND log_seq >= $2 ORDER BY log_seq LIMIT $3`,
-	audit.ConfigChange:  ` FROM config_change l WHERE tenant_id = $1 AND epoch >= $2 ORDER BY epoch LIMIT $3`,
-	audit.PolicyChange:  ` FROM policy_change l WHERE CAST($1 AS text) IS NOT NULL AND change_id >= $2 ORDER BY change_id LIMIT $3`,
-	audit.ApprovalEvent: ` FROM approval_event l WHERE tenant_id = $1 AND seq >= $2 AND approval_id = $4 ORDER BY seq LIMIT $3`,
-	audit.Outcome:       ` FROM decision_outcome l WHERE tenant_id = $1 AND seq >= $2 AND decision_id = $4 ORDER BY seq LIMIT $3`,
+	audit.Genesis:       ` FROM tree_genesis WHERE tenant_id = $1 AND CAST($2 AS bigint) < CAST($3 AS bigint)`,
+	audit.Decision:      `, (SELECT p.parameters FROM decision_parameters p WHERE p.decision_id = l.decision_id) FROM remediation_gate_log l WHERE tenant_id = $1 AND log_seq >= $2 AND log_seq < $3 ORDER BY log_seq`,
+	audit.ConfigChange:  ` FROM config_change WHERE tenant_id = $1 AND epoch >= $2 AND epoch < $3 ORDER BY epoch`,
+	audit.PolicyChange:  ` FROM policy_change WHERE CAST($1 AS text) IS NOT NULL AND change_id >= $2 AND change_id < $3 ORDER BY change_id`,
+	audit.ApprovalEvent: ` FROM approval_event WHERE tenant_id = $1 AND seq >= $2 AND seq < $3 AND approval_id = $4`,
+	audit.Outcome:       ` FROM decision_outcome WHERE tenant_id = $1 AND seq >= $2 AND seq < $3 AND decision_id = $4`,
 }
 
 // Rows is audit.Source's.
-func (r *Reader) Rows(ctx context.Context, tenant string, kind *audit.Kind, id string, from int64, limit int) ([]audit.Row, error) {
-	args := []any{tenant, from, limit}
+func (r *Reader) Rows(ctx context.Context, tenant string, kind *audit.Kind, id string, from, to int64) ([]audit.Row, error) {
+	args := []any{tenant, from, to}
 	if kind == audit.ApprovalEvent || kind == audit.Outcome {
 		if id == "" {
 			return nil, nil
