@@ -136,6 +136,7 @@ var rowColumns = []string{
 	"tenant_id", "log_seq", "decision_id", "action_id", "action_type", "target", "blast_radius", "maturity_tier",
 	"decision", "rule", "rationale", "overrides_applied", "rollback", "actor", "principal", "incident_id", "input",
 	"policy_revision", "bundle_hash", "engine_version", "config_epoch", "decided_at", "request_digest",
+	"policy_epoch", "approval_id", "leaf_index",
 }
 
 func rowValues(seq int64) []any {
@@ -144,6 +145,7 @@ func rowValues(seq int64) []any {
 		e.TenantID, seq, e.DecisionID, e.ActionID, e.ActionType, e.Target, e.BlastRadius.String(), e.MaturityTier,
 		e.Decision.String(), e.Rule, e.Rationale, "[]", e.Rollback, e.Actor, e.Principal, e.IncidentID, e.Input,
 		e.Policy.Revision, e.Policy.BundleHash, e.EngineVersion, e.ConfigEpoch, e.DecidedAt, e.Digest[:],
+		0, e.DecisionID, seq,
 	}
 }
 

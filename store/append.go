@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/tiergate/tiergate/audit"
 	"github.com/tiergate/tiergate/engine"
 )
 
@@ -22,26 +23,33 @@ type appender interface {
 	// begin starts the transaction. Until it ends, no activation of a bundle
 	// commits: what lockHeads says of the policy stands.
 	begin() error
-	// lockHeads locks and returns the heads of the tenants (sorted), and the
-	// deployment's policy epoch.
-	lockHeads(tenants []string) (heads map[string]head, policyEpoch int64, err error)
+	// lockHeads locks and returns the heads of the tenants (sorted), and where the
+	// deployment's policy stands.
+	lockHeads(tenants []string) (heads map[string]head, policy policyAt, err error)
 	// findActions returns which action_ids were answered before.
 	findActions(keys []actionKey) (map[actionKey]int64, error)
 	// findOpen returns which actions have an approval that is pending, and
 	// which of the people who ask have asked for it before.
 	findOpen(asks []ask) (map[actionDigest]*opening, error)
-	// expire ends approvals whose time has run out.
-	expire(overdue []*opening, at time.Time) error
 	// insert writes rows (in the order of log_seq per tenant) with their side
-	// tables and what they make of approvals, and moves the heads.
-	insert(rows []row, heads map[string]int64, o openings) error
+	// tables and what they make of approvals, lets the trees grow, and moves the
+	// heads.
+	insert(rows []row, trees []*growth, o openings) error
+	executor
 	commit() error
 	rollback() error
 	close()
 }
 
 // head is a tenant's row in tenant_head.
-type head struct{ seq, epoch int64 }
+type head struct {
+	seq, epoch int64
+	tree       audit.Edge
+	change     int64 // of the policy, the newest that the tree has
+}
+
+// policyAt is how far the deployment's policy has come.
+type policyAt struct{ epoch, change int64 }
 
 // actionKey names one answer for ever; id is in the canonical spelling.
 type actionKey struct{ tenant, id string }
@@ -52,6 +60,7 @@ type row struct {
 	action   string // the action_id in its canonical spelling
 	seq      int64
 	approval string // the approval_id, "" for none
+	columns  []any  // of audit.Decision, when its leaf is made
 }
 
 // appendWorker writes batches, one at a time.
@@ -59,6 +68,8 @@ type appendWorker struct {
 	s      *Store
 	a      appender
 	months map[time.Time]bool // that exist
+
+	scratch []byte // for the bytes of leaves
 }
 
 // appendLoop is the life of one worker: it ends when the queue is closed and
@@ -129,7 +140,7 @@ type batch struct {
 	stale    []*item
 	repeated []repeat
 	heads    map[string]head
-	policy   int64 // the deployment's policy epoch
+	policy   policyAt
 	approvals
 	announces bool // it leaves something in the outbox
 }
@@ -192,13 +203,15 @@ func (w *appendWorker) attempt(items []*item) (err error) {
 		w.s.settle(b)
 		return nil
 	}
-	if len(b.overdue) > 0 {
-		if err := w.a.expire(b.overdue, b.now); err != nil {
-			return err
-		}
-	}
 	open := b.openings()
-	if err := w.a.insert(b.rows, moved, open); err != nil {
+	trees, err := w.grow(&b, moved, open)
+	if err != nil {
+		return err
+	}
+	if err := expireAll(w.a, b.overdue); err != nil {
+		return err
+	}
+	if err := w.a.insert(b.rows, trees, open); err != nil {
 		return err
 	}
 	b.announces = len(open.outbox) > 0
@@ -290,7 +303,7 @@ func (b *batch) plan(items []*item, keys []actionKey, found map[actionKey]int64)
 			b.repeated = append(b.repeated, repeat{it, seq})
 			continue
 		}
-		if fence && (it.entry.ConfigEpoch != h.epoch || it.entry.PolicyEpoch != b.policy) {
+		if fence && (it.entry.ConfigEpoch != h.epoch || it.entry.PolicyEpoch != b.policy.epoch) {
 			b.stale = append(b.stale, it)
 			continue
 		}
@@ -314,7 +327,7 @@ func (b *batch) plan(items []*item, keys []actionKey, found map[actionKey]int64)
 // database is told by a goroutine, so that the worker goes on.
 func (s *Store) settle(b batch) {
 	for i, it := range b.written {
-		it.tell(engine.AppendResult{Epoch: b.heads[it.entry.TenantID].epoch, PolicyEpoch: b.policy, Approval: b.approvalOf(it)}, b.rows[i].seq)
+		it.tell(engine.AppendResult{Epoch: b.heads[it.entry.TenantID].epoch, PolicyEpoch: b.policy.epoch, Approval: b.approvalOf(it)}, b.rows[i].seq)
 	}
 	for _, o := range b.overdue {
 		s.hub.news(o.tenant, o.id)
@@ -331,7 +344,7 @@ func (s *Store) settle(b batch) {
 		s.settleStale(ctx, b)
 		for _, r := range b.repeated {
 			tenant := r.entry.TenantID
-			result := engine.AppendResult{Repeated: true, Epoch: b.heads[tenant].epoch, PolicyEpoch: b.policy}
+			result := engine.AppendResult{Repeated: true, Epoch: b.heads[tenant].epoch, PolicyEpoch: b.policy.epoch}
 			if result.Entry, result.Err = s.entryBySeq(ctx, tenant, r.seq); result.Err != nil {
 				result = engine.AppendResult{Err: fmt.Errorf("%w: read the stored answer: %v", engine.ErrUnavailable, result.Err)}
 			}
@@ -346,9 +359,9 @@ func (s *Store) settleStale(ctx context.Context, b batch) {
 	caught := map[string]error{}
 	for _, it := range b.stale {
 		tenant := it.entry.TenantID
-		if it.entry.PolicyEpoch != b.policy {
+		if it.entry.PolicyEpoch != b.policy.epoch {
 			s.policyNews()
-			it.finish(engine.AppendResult{Err: engine.ErrStalePolicy, Epoch: b.heads[tenant].epoch, PolicyEpoch: b.policy})
+			it.finish(engine.AppendResult{Err: engine.ErrStalePolicy, Epoch: b.heads[tenant].epoch, PolicyEpoch: b.policy.epoch})
 			continue
 		}
 		err, done := caught[tenant]

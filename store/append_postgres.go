@@ -4,12 +4,11 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
-	"encoding/hex"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
+	"github.com/tiergate/tiergate/audit"
 	"github.com/tiergate/tiergate/engine"
 )
 
@@ -24,8 +23,8 @@ const copyFrom = 64
 // for open approvals where a row waits for one.
 type pgAppender struct {
 	connTx
-	lock, find, open *sql.Stmt
-	inserts          [2][3]*sql.Stmt // of rows with COPY before it or without, and of what else there is; see pgInserts
+	lock, find, open, tiles *sql.Stmt
+	inserts                 [2][3]*sql.Stmt // see pgInserts
 }
 
 const (
@@ -36,22 +35,49 @@ const (
 	// Its "one = 1" lets it take an index: these connections have scans switched
 	// off, and the cost of one would start the JIT compiler, 15 ms an append.
 	pgBegin       = `BEGIN ISOLATION LEVEL READ COMMITTED; LOCK TABLE policy_head IN ROW SHARE MODE`
-	pgLockHeads   = `SELECT tenant_id, log_seq, epoch, (SELECT policy_epoch FROM policy_head WHERE one = 1) FROM tenant_head WHERE tenant_id = ANY($1::text[]) ORDER BY tenant_id FOR UPDATE`
+	pgLockHeads   = `SELECT tenant_id, ` + headColumns + ` FROM tenant_head WHERE tenant_id = ANY($1::text[]) ORDER BY tenant_id FOR UPDATE`
 	pgFindActions = `SELECT a.tenant_id, a.action_id::text, a.log_seq FROM unnest($1::text[], $2::uuid[]) AS want (tenant_id, action_id)
 		JOIN remediation_action a ON a.tenant_id = want.tenant_id AND a.action_id = want.action_id`
 
 	// What goes beside the log, from arrays: $1 tenants of rows, $2 their
-	// action_ids, $3 log_seqs, $4 decided_ats; $5 tenants whose head moves, $6 to
-	// where; $7..$9 the parameters of those rows that have some.
+	// action_ids, $3 log_seqs, $4 decided_ats; $5 tenants whose head moves, $6 and
+	// $10..$12 to where; $7..$9 the parameters of those rows that have some;
+	// $13..$18 the runs of leaves.
 	pgBeside = `act AS (
 			INSERT INTO remediation_action (tenant_id, action_id, log_seq, decided_at)
 			SELECT * FROM unnest($1::text[], $2::uuid[], $3::bigint[], $4::timestamptz[])),
 		par AS (
 			INSERT INTO decision_parameters (decision_id, tenant_id, parameters)
-			SELECT * FROM unnest($7::uuid[], $8::text[], $9::bytea[]))
-		UPDATE tenant_head h SET log_seq = n.log_seq
-		FROM unnest($5::text[], $6::bigint[]) AS n (tenant_id, log_seq) WHERE h.tenant_id = n.tenant_id`
+			SELECT * FROM unnest($7::uuid[], $8::text[], $9::bytea[])),
+		leaves AS (
+			INSERT INTO tree_leaf (tenant_id, leaf_index, kind, id, seq, hashes)
+			SELECT * FROM unnest($13::text[], $14::bigint[], $15::text[], $16::uuid[], $17::bigint[], $18::bytea[]))
+		UPDATE tenant_head h SET log_seq = n.log_seq, tree_size = n.tree_size, tree_edge = n.tree_edge, tree_change = n.tree_change
+		FROM unnest($5::text[], $6::bigint[], $10::bigint[], $11::bytea[], $12::bigint[]) AS n (tenant_id, log_seq, tree_size, tree_edge, tree_change)
+		WHERE h.tenant_id = n.tenant_id`
+
+	// The tiles of level 0 that a batch completes, once their leaves are there.
+	pgTiles = `INSERT INTO tree_tile (tenant_id, level, tile_index, hashes, root)
+		SELECT n.tenant_id, 0, n.tile_index, (SELECT string_agg(l.hashes, '' ORDER BY l.leaf_index) FROM tree_leaf l
+			WHERE l.tenant_id = n.tenant_id AND l.leaf_index >= n.tile_index * 256 AND l.leaf_index < (n.tile_index + 1) * 256), n.root
+		FROM unnest($1::text[], $2::bigint[], $3::bytea[]) AS n (tenant_id, tile_index, root)`
 )
+
+// headColumns are what lockHeads reads of a head and of the policy.
+const headColumns = `log_seq, epoch, tree_size, tree_edge, tree_change,
+	(SELECT policy_epoch FROM policy_head WHERE one = 1), (SELECT change_id FROM policy_head WHERE one = 1)`
+
+func scanHead(scan func(...any) error, first ...any) (h head, policy policyAt, err error) {
+	var size int64
+	var edge []byte
+	if err := scan(append(first, &h.seq, &h.epoch, &size, &edge, &h.change, &policy.epoch, &policy.change)...); err != nil {
+		return h, policy, err
+	}
+	if h.tree, err = audit.ParseEdge(size, edge); err != nil {
+		err = fmt.Errorf("tenant_head: %w", err)
+	}
+	return h, policy, err
+}
 
 // pgParams writes out parameters that are arrays, behind n others.
 func pgParams(n *int, types ...string) string {
@@ -91,31 +117,34 @@ const pgFindOpen = `SELECT a.tenant_id, a.action_digest, a.approval_id::text, a.
 		FROM unnest($1::text[], $2::bytea[], $3::text[]) AS want (tenant_id, action_digest, person)
 		CROSS JOIN LATERAL (SELECT * FROM approval WHERE tenant_id = want.tenant_id AND action_digest = want.action_digest AND status = 'pending' LIMIT 1) a`
 
-// pgAll is pgBeside with the log itself before it, from arrays $10 and on, less
+// pgAll is pgBeside with the log itself before it, from the arrays behind, less
 // the columns that $1 to $4 hold already.
 var pgAll = "WITH " + pgRows + pgBeside
 
 var pgRows = func() string {
-	params, next := make([]string, len(logColumns)), 10
-	for i, c := range logColumns {
+	params, next := make([]string, len(rowColumns)), besideParams+1
+	for i, c := range rowColumns {
 		if n, ok := besideParam[c]; ok {
-			params[i] = fmt.Sprintf("$%d::%s[]", n, logTypes[i])
+			params[i] = fmt.Sprintf("$%d::%s[]", n, rowTypes[i])
 			continue
 		}
-		params[i] = fmt.Sprintf("$%d::%s[]", next, logTypes[i])
+		params[i] = fmt.Sprintf("$%d::%s[]", next, rowTypes[i])
 		next++
 	}
 	return `log AS (
-			INSERT INTO remediation_gate_log (` + logColumnList + `)
+			INSERT INTO remediation_gate_log (` + columnList(audit.Decision) + `)
 			SELECT * FROM unnest(` + strings.Join(params, ", ") + `)), `
 }()
 
 // besideParams and allParams are how many parameters pgBeside and pgAll take.
-var besideParams, allParams = 9, 9 + len(logColumns) - len(besideParam)
+const besideParams = 18
 
-// pgInserts are the statements that end an append: the rows themselves, or not
-// where COPY has brought them; and with that nothing, what is to be announced, or
-// that and approvals. Each does only what it must: an empty part costs, too.
+var allParams = besideParams + len(rowColumns) - len(besideParam)
+
+// pgInserts are the statements that end an append: with the rows themselves, or
+// where COPY has brought them without; and with that nothing, what is to be
+// announced, or that and approvals. Each does only what it must: an empty part
+// costs, too.
 var pgInserts = [2][3]string{
 	{pgAll, "WITH " + pgAnnounce(allParams) + pgRows + pgBeside, "WITH " + pgOpen(allParams) + pgRows + pgBeside},
 	{"WITH " + pgBeside, "WITH " + pgAnnounce(besideParams) + pgBeside, "WITH " + pgOpen(besideParams) + pgBeside},
@@ -129,9 +158,9 @@ func (p *postgres) newAppender() (appender, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &pgAppender{connTx: connTx{conn: conn}}
+	a := &pgAppender{connTx: connTx{conn: conn, text: p.text}}
 	for query, stmt := range map[string]**sql.Stmt{
-		pgLockHeads: &a.lock, pgFindActions: &a.find, pgFindOpen: &a.open,
+		pgLockHeads: &a.lock, pgFindActions: &a.find, pgFindOpen: &a.open, pgTiles: &a.tiles,
 		pgInserts[0][0]: &a.inserts[0][0], pgInserts[0][1]: &a.inserts[0][1], pgInserts[0][2]: &a.inserts[0][2],
 		pgInserts[1][0]: &a.inserts[1][0], pgInserts[1][1]: &a.inserts[1][1], pgInserts[1][2]: &a.inserts[1][2],
 	} {
@@ -169,26 +198,22 @@ func (a *pgAppender) begin() error {
 	})
 }
 
-func (a *pgAppender) lockHeads(tenants []string) (map[string]head, int64, error) {
+func (a *pgAppender) lockHeads(tenants []string) (_ map[string]head, policy policyAt, _ error) {
 	rows, err := a.lock.Query(textArray(tenants))
 	if err != nil {
-		return nil, 0, err
+		return nil, policy, err
 	}
-	return scanHeads(rows, len(tenants))
-}
-
-func scanHeads(rows *sql.Rows, n int) (_ map[string]head, policyEpoch int64, _ error) {
 	defer rows.Close()
-	heads := make(map[string]head, n)
+	heads := make(map[string]head, len(tenants))
 	for rows.Next() {
 		var tenant string
 		var h head
-		if err := rows.Scan(&tenant, &h.seq, &h.epoch, &policyEpoch); err != nil {
-			return nil, 0, err
+		if h, policy, err = scanHead(rows.Scan, &tenant); err != nil {
+			return nil, policy, fmt.Errorf("tenant %s: %w", tenant, err)
 		}
 		heads[tenant] = h
 	}
-	return heads, policyEpoch, rows.Err()
+	return heads, policy, rows.Err()
 }
 
 func (a *pgAppender) findActions(keys []actionKey) (map[actionKey]int64, error) {
@@ -217,15 +242,19 @@ func (a *pgAppender) findActions(keys []actionKey) (map[actionKey]int64, error) 
 	return found, rows.Err()
 }
 
-func (a *pgAppender) insert(rows []row, heads map[string]int64, o openings) error {
+func (a *pgAppender) insert(rows []row, trees []*growth, o openings) error {
+	for _, g := range trees {
+		if err := g.saveGenesis(a); err != nil {
+			return err
+		}
+	}
 	all := len(rows) < copyFrom
 	if !all {
 		if err := a.copy(rows); err != nil {
 			return err
 		}
 	}
-	args := arrays(rows, heads, all)
-	more := 0
+	args, more := arrays(rows, trees, all), 0
 	switch {
 	case o.none():
 	case len(o.opened)+len(o.joined) == 0:
@@ -233,8 +262,41 @@ func (a *pgAppender) insert(rows []row, heads map[string]int64, o openings) erro
 	default:
 		more, args = 2, append(append(args, outboxArrays(o)...), openArrays(o)...)
 	}
-	_, err := a.inserts[b2i(!all)][more].Exec(args...)
-	return err
+	insert := a.inserts[0][more]
+	if !all {
+		insert = a.inserts[1][more]
+	}
+	if _, err := insert.Exec(args...); err != nil {
+		return err
+	}
+	return a.saveTiles(trees)
+}
+
+// saveTiles is one statement for the lowest level of all trees; the next one
+// comes every 65,536 leaves.
+func (a *pgAppender) saveTiles(trees []*growth) error {
+	var tenants, indexes, roots array
+	for _, g := range trees {
+		for _, t := range g.tiles {
+			if t.Level == 0 {
+				tenants.add(g.tenant)
+				indexes.add(t.Index)
+				roots.add(t.Root[:])
+			}
+		}
+	}
+	if len(tenants.b) == 0 {
+		return nil
+	}
+	if _, err := a.tiles.Exec(tenants.done(), indexes.done(), roots.done()); err != nil {
+		return err
+	}
+	for _, g := range trees {
+		if err := g.saveTiles(a, 1); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (a *pgAppender) findOpen(asks []ask) (map[actionDigest]*opening, error) {
@@ -271,65 +333,13 @@ func (a *pgAppender) findOpen(asks []ask) (map[actionDigest]*opening, error) {
 	return found, rows.Err()
 }
 
-func (a *pgAppender) expire(overdue []*opening, at time.Time) error {
-	return expireWith(func(query string, args ...any) error {
-		_, err := a.conn.ExecContext(context.Background(), query, args...)
-		return err
-	}, overdue, at)
-}
-
-// openArrays are the parameters of pgOpen.
-func outboxArrays(o openings) []any {
-	var tenants, seqs, items array
-	for _, r := range o.outbox {
-		tenants.add(r.tenant)
-		seqs.add(r.seq)
-		items.add(r.items)
-	}
-	return []any{tenants.done(), seqs.done(), items.done()}
-}
-
-func b2i(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
-}
-
-func openArrays(o openings) []any {
-	columns := make([]array, len(openColumns)+len(openEventColumns)+3)
-	add := func(first int, values []any) {
-		for i, v := range values {
-			columns[first+i].add(v)
-		}
-	}
-	for _, n := range o.opened {
-		add(0, n.values())
-	}
-	for _, list := range [][]*opening{o.opened, o.joined} {
-		for _, n := range list {
-			for _, ev := range n.events {
-				add(len(openColumns), n.eventValues(ev))
-			}
-		}
-	}
-	for _, n := range o.joined {
-		add(len(openColumns)+len(openEventColumns), []any{n.tenant, n.id, n.version})
-	}
-	args := make([]any, len(columns))
-	for i := range columns {
-		args[i] = columns[i].done()
-	}
-	return args
-}
-
 func (a *pgAppender) copy(rows []row) error {
-	stmt, err := a.conn.PrepareContext(context.Background(), `COPY remediation_gate_log (`+logColumnList+`) FROM STDIN`)
+	stmt, err := a.conn.PrepareContext(context.Background(), `COPY remediation_gate_log (`+columnList(audit.Decision)+`) FROM STDIN`)
 	if err != nil {
 		return err
 	}
 	for _, r := range rows {
-		if _, err := stmt.Exec(r.values()...); err != nil {
+		if _, err := stmt.Exec(r.columns...); err != nil {
 			stmt.Close()
 			return err
 		}
@@ -339,86 +349,4 @@ func (a *pgAppender) copy(rows []row) error {
 		return err
 	}
 	return stmt.Close()
-}
-
-// arrays are the parameters of pgBeside, or of pgAll.
-func arrays(rows []row, heads map[string]int64, all bool) []any {
-	columns := make([]array, len(logColumns))
-	var withParameters, owners, parameters, tenants, seqs array
-	for _, r := range rows {
-		for i, v := range r.values() {
-			if _, shared := besideParam[logColumns[i]]; all || shared {
-				columns[i].add(v)
-			}
-		}
-		if r.Parameters != nil {
-			withParameters.add(r.DecisionID)
-			owners.add(r.TenantID)
-			parameters.add(r.Parameters)
-		}
-	}
-	for t, seq := range heads {
-		tenants.add(t)
-		seqs.add(seq)
-	}
-	args := make([]any, 9, 9+len(logColumns))
-	for i, c := range logColumns {
-		if n, shared := besideParam[c]; shared {
-			args[n-1] = columns[i].done()
-		} else if all {
-			args = append(args, columns[i].done())
-		}
-	}
-	args[4], args[5] = tenants.done(), seqs.done()
-	args[6], args[7], args[8] = withParameters.done(), owners.done(), parameters.done()
-	return args
-}
-
-// array builds an array in PostgreSQL's text form.
-type array struct{ b []byte }
-
-func (a *array) add(v any) {
-	if len(a.b) == 0 {
-		a.b = append(a.b, '{')
-	} else {
-		a.b = append(a.b, ',')
-	}
-	switch v := v.(type) {
-	case nil:
-		a.b = append(a.b, "NULL"...)
-	case int64:
-		a.b = strconv.AppendInt(a.b, v, 10)
-	case float64:
-		a.b = strconv.AppendFloat(a.b, v, 'g', -1, 64)
-	case []byte:
-		a.b = append(a.b, `"\\x`...)
-		a.b = hex.AppendEncode(a.b, v)
-		a.b = append(a.b, '"')
-	case string:
-		a.b = append(a.b, '"')
-		for i := range len(v) {
-			if v[i] == '"' || v[i] == '\\' {
-				a.b = append(a.b, '\\')
-			}
-			a.b = append(a.b, v[i])
-		}
-		a.b = append(a.b, '"')
-	default:
-		panic(fmt.Sprintf("store: array of %T", v))
-	}
-}
-
-func (a *array) done() string {
-	if len(a.b) == 0 {
-		return "{}"
-	}
-	return string(append(a.b, '}'))
-}
-
-func textArray(list []string) string {
-	var a array
-	for _, s := range list {
-		a.add(s)
-	}
-	return a.done()
 }

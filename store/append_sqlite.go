@@ -14,8 +14,8 @@ import (
 type liteAppender struct {
 	connTx
 
-	prepareHead, lockHead, findAction, insertRow, insertAction, insertParameters, moveHead *sql.Stmt
-	findApproval, hasAsked, openApproval, addEvent, moveApproval, leaveInOutbox            *sql.Stmt
+	prepareHead, lockHead, findAction, insertRow, insertAction, insertParameters, insertLeaf, moveHead *sql.Stmt
+	findApproval, hasAsked, openApproval, addEvent, moveApproval, leaveInOutbox                        *sql.Stmt
 }
 
 func (s *sqliteDB) newAppender() (appender, error) {
@@ -24,24 +24,25 @@ func (s *sqliteDB) newAppender() (appender, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &liteAppender{connTx: connTx{conn: conn}}
+	a := &liteAppender{connTx: connTx{conn: conn, text: s.text}}
 	marks := func(columns []string) string {
 		return strings.Join(columns, ", ") + `) VALUES (` + strings.TrimSuffix(strings.Repeat("?, ", len(columns)), ", ") + `)`
 	}
 	for query, stmt := range map[string]**sql.Stmt{
-		`INSERT INTO tenant_head (tenant_id) VALUES (?) ON CONFLICT DO NOTHING`:                                                       &a.prepareHead,
-		`SELECT log_seq, epoch, (SELECT policy_epoch FROM policy_head) FROM tenant_head WHERE tenant_id = ?`:                          &a.lockHead,
-		`SELECT log_seq FROM remediation_action WHERE tenant_id = ? AND action_id = ?`:                                                &a.findAction,
-		`INSERT INTO remediation_gate_log (` + marks(logColumns):                                                                      &a.insertRow,
-		`INSERT INTO remediation_action (tenant_id, action_id, log_seq, decided_at) VALUES (?, ?, ?, ?)`:                              &a.insertAction,
-		`INSERT INTO decision_parameters (decision_id, tenant_id, parameters) VALUES (?, ?, ?)`:                                       &a.insertParameters,
-		`UPDATE tenant_head SET log_seq = ? WHERE tenant_id = ?`:                                                                      &a.moveHead,
+		`INSERT INTO tenant_head (tenant_id) VALUES (?) ON CONFLICT DO NOTHING`:                          &a.prepareHead,
+		`SELECT ` + headColumns + ` FROM tenant_head WHERE tenant_id = ?`:                                &a.lockHead,
+		`SELECT log_seq FROM remediation_action WHERE tenant_id = ? AND action_id = ?`:                   &a.findAction,
+		`INSERT INTO remediation_gate_log (` + marks(rowColumns):                                         &a.insertRow,
+		`INSERT INTO remediation_action (tenant_id, action_id, log_seq, decided_at) VALUES (?, ?, ?, ?)`: &a.insertAction,
+		`INSERT INTO decision_parameters (decision_id, tenant_id, parameters) VALUES (?, ?, ?)`:          &a.insertParameters,
+		s.text(insertLeaf): &a.insertLeaf,
+		s.text(moveHead):   &a.moveHead,
 		`SELECT approval_id, version, expires_at FROM approval WHERE tenant_id = ? AND action_digest = ? AND status = 'pending'`:      &a.findApproval,
 		`SELECT count(*) FROM approval_event WHERE tenant_id = ? AND approval_id = ? AND person = ? AND kind IN ('opened', 'joined')`: &a.hasAsked,
-		`INSERT INTO approval (` + marks(openColumns):                                                                                 &a.openApproval,
-		`INSERT INTO approval_event (` + marks(openEventColumns):                                                                      &a.addEvent,
-		`UPDATE approval SET version = ? WHERE tenant_id = ? AND approval_id = ?`:                                                     &a.moveApproval,
-		`INSERT INTO announcement_outbox (` + outboxColumns + `) VALUES (?, ?, ?)`:                                                    &a.leaveInOutbox,
+		`INSERT INTO approval (` + marks(openColumns):                              &a.openApproval,
+		`INSERT INTO approval_event (` + marks(openEventColumns):                   &a.addEvent,
+		`UPDATE approval SET version = ? WHERE tenant_id = ? AND approval_id = ?`:  &a.moveApproval,
+		`INSERT INTO announcement_outbox (` + outboxColumns + `) VALUES (?, ?, ?)`: &a.leaveInOutbox,
 	} {
 		if *stmt, err = conn.PrepareContext(ctx, query); err != nil {
 			a.close()
@@ -61,19 +62,19 @@ func (a *liteAppender) prepare(tenants []string, _ []time.Time) error {
 }
 
 // lockHeads only reads: this transaction is the one that writes.
-func (a *liteAppender) lockHeads(tenants []string) (heads map[string]head, policyEpoch int64, err error) {
+func (a *liteAppender) lockHeads(tenants []string) (heads map[string]head, policy policyAt, err error) {
 	heads = make(map[string]head, len(tenants))
 	for _, t := range tenants {
-		var h head
-		switch err := a.lockHead.QueryRow(t).Scan(&h.seq, &h.epoch, &policyEpoch); err {
+		h, at, err := scanHead(a.lockHead.QueryRow(t).Scan)
+		switch err {
 		case nil:
-			heads[t] = h
+			heads[t], policy = h, at
 		case sql.ErrNoRows:
 		default:
-			return nil, 0, err
+			return nil, policy, err
 		}
 	}
-	return heads, policyEpoch, nil
+	return heads, policy, nil
 }
 
 func (a *liteAppender) findActions(keys []actionKey) (map[actionKey]int64, error) {
@@ -125,13 +126,6 @@ func (a *liteAppender) findOpen(asks []ask) (map[actionDigest]*opening, error) {
 	return found, nil
 }
 
-func (a *liteAppender) expire(overdue []*opening, at time.Time) error {
-	return expireWith(func(query string, args ...any) error {
-		_, err := a.conn.ExecContext(context.Background(), strings.ReplaceAll(query, "$", "?"), args...)
-		return err
-	}, overdue, at)
-}
-
 // write makes the batch's openings.
 func (a *liteAppender) write(o openings) error {
 	for _, n := range o.opened {
@@ -161,12 +155,12 @@ func (a *liteAppender) write(o openings) error {
 	return nil
 }
 
-func (a *liteAppender) insert(rows []row, heads map[string]int64, o openings) error {
+func (a *liteAppender) insert(rows []row, trees []*growth, o openings) error {
 	if err := a.write(o); err != nil {
 		return err
 	}
 	for _, r := range rows {
-		if _, err := a.insertRow.Exec(r.values()...); err != nil {
+		if _, err := a.insertRow.Exec(r.columns...); err != nil {
 			return err
 		}
 		if _, err := a.insertAction.Exec(r.TenantID, r.action, r.seq, engine.FormatTime(r.DecidedAt)); err != nil {
@@ -178,8 +172,19 @@ func (a *liteAppender) insert(rows []row, heads map[string]int64, o openings) er
 			}
 		}
 	}
-	for t, seq := range heads {
-		if _, err := a.moveHead.Exec(seq, t); err != nil {
+	for _, g := range trees {
+		if err := g.saveGenesis(a); err != nil {
+			return err
+		}
+		for _, r := range g.runs {
+			if _, err := a.insertLeaf.Exec(g.runValues(r)...); err != nil {
+				return err
+			}
+		}
+		if err := g.saveTiles(a, 0); err != nil {
+			return err
+		}
+		if _, err := a.moveHead.Exec(g.headValues()...); err != nil {
 			return err
 		}
 	}

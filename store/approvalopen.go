@@ -2,10 +2,12 @@ package store
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
 
+	"github.com/tiergate/tiergate/audit"
 	"github.com/tiergate/tiergate/engine"
 )
 
@@ -41,6 +43,7 @@ type opening struct {
 	first   *engine.Entry   // of one that this batch opens
 	events  []openingEvent  // that this batch adds
 	told    *engine.Approval
+	ended   []any // the event that ends it, where its time has run out
 }
 
 type openingEvent struct {
@@ -48,6 +51,7 @@ type openingEvent struct {
 	kind   string
 	person string
 	entry  *engine.Entry
+	leaf   any // leaf_index
 }
 
 // openings are what a batch writes: approvals that it opens, and those that it
@@ -58,6 +62,11 @@ type openings struct {
 }
 
 func (o openings) none() bool { return len(o.opened)+len(o.joined)+len(o.outbox) == 0 }
+
+// all are both, by approval_id.
+func (o openings) all() []*opening {
+	return slices.SortedFunc(slices.Values(slices.Concat(o.opened, o.joined)), byApproval)
+}
 
 // approvals is the part of a batch that is about them.
 type approvals struct {
@@ -123,7 +132,7 @@ func (a *approvals) join(it *item) string {
 		if o.version == 1 {
 			kind = engine.EventOpened
 		}
-		o.events = append(o.events, openingEvent{o.version, kind, person, it.entry})
+		o.events = append(o.events, openingEvent{o.version, kind, person, it.entry, nil})
 	}
 	return o.id
 }
@@ -190,8 +199,8 @@ var (
 		"decision_id", "requester", "needed", "opened_at", "expires_at"}
 	openTypes = []string{"text", "uuid", "text", "bigint", "bytea", "text", "text", "text",
 		"uuid", "text", "smallint", "timestamptz", "timestamptz"}
-	openEventColumns = []string{"tenant_id", "approval_id", "seq", "kind", "status", "person", "principal", "at", "decision_id", "config_epoch", "policy_epoch"}
-	openEventTypes   = []string{"text", "uuid", "bigint", "text", "text", "text", "text", "timestamptz", "uuid", "bigint", "bigint"}
+	openEventColumns = []string{"tenant_id", "approval_id", "seq", "kind", "status", "person", "principal", "at", "decision_id", "config_epoch", "policy_epoch", leafIndex}
+	openEventTypes   = []string{"text", "uuid", "bigint", "text", "text", "text", "text", "timestamptz", "uuid", "bigint", "bigint", "bigint"}
 )
 
 // values are what openColumns hold for an approval that is opened.
@@ -209,23 +218,48 @@ func (o *opening) eventValues(ev openingEvent) []any {
 		principal = ev.person
 	}
 	return []any{o.tenant, o.id, ev.seq, ev.kind, string(engine.ApprovalPending), ev.person, principal,
-		engine.FormatTime(e.DecidedAt), e.DecisionID, e.ConfigEpoch, e.PolicyEpoch}
+		engine.FormatTime(e.DecidedAt), e.DecisionID, e.ConfigEpoch, e.PolicyEpoch, ev.leaf}
 }
 
-// expireText ends one approval because of its time, and expireEvent says so.
-const (
-	expireText  = `UPDATE approval SET status = 'expired', version = version + 1, closed_at = expires_at, closed_by = 'system' WHERE tenant_id = $1 AND approval_id = $2 AND status = 'pending'`
-	expireEvent = `INSERT INTO approval_event (tenant_id, approval_id, seq, kind, status, person, principal, at)
-		VALUES ($1, $2, (SELECT version FROM approval WHERE tenant_id = $1 AND approval_id = $2), 'expired', 'expired', 'system', 'system', $3)`
-)
+// grow makes the event a leaf.
+func (ev *openingEvent) grow(g *growth, o *opening) error {
+	values := make([]any, len(audit.ApprovalEvent.Columns))
+	for i, v := range o.eventValues(*ev) {
+		values[openEventPlaces[i]] = v
+	}
+	if err := g.add(audit.ApprovalEvent, o.id, ev.seq, values); err != nil {
+		return err
+	}
+	ev.leaf = values[len(values)-1]
+	return nil
+}
 
-// expireWith ends approvals with whatever runs statements.
-func expireWith(exec func(query string, args ...any) error, overdue []*opening, at time.Time) error {
+// openEventPlaces are where openEventColumns stand among all columns of events.
+var openEventPlaces = func() []int {
+	places := make([]int, len(openEventColumns))
+	for i, c := range openEventColumns {
+		places[i] = slices.Index(audit.ApprovalEvent.Columns, c)
+	}
+	return places
+}()
+
+// expireText ends one approval because of its time.
+const expireText = `UPDATE approval SET status = 'expired', version = $3, closed_at = expires_at, closed_by = 'system' WHERE tenant_id = $1 AND approval_id = $2 AND status = 'pending'`
+
+// endedValues are the row of the event that ends an approval because of its time.
+func endedValues(o *opening, at time.Time) []any {
+	values := make([]any, len(audit.ApprovalEvent.Columns))
+	copy(values, []any{o.tenant, o.id, o.version, engine.EventExpired, string(engine.ApprovalExpired), "system", "system", nil, nil, engine.FormatTime(at)})
+	return values
+}
+
+// expireAll ends approvals whose time has run out.
+func expireAll(db executor, overdue []*opening) error {
 	for _, o := range overdue {
-		if err := exec(expireText, o.tenant, o.id); err != nil {
+		if err := db.exec(expireText, o.tenant, o.id, o.version); err != nil {
 			return err
 		}
-		if err := exec(expireEvent, o.tenant, o.id, engine.FormatTime(at)); err != nil {
+		if err := db.exec(insertEvent, o.ended...); err != nil {
 			return fmt.Errorf("expire approval %s: %w", o.id, err)
 		}
 	}

@@ -5,9 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
+	"github.com/tiergate/tiergate/audit"
 	"github.com/tiergate/tiergate/engine"
 )
 
@@ -80,6 +80,9 @@ func (s *Store) stepTx(step engine.ApprovalStep) (*engine.Approval, error) {
 	if err := c.moveApproval(a, step.After); err != nil {
 		return nil, err
 	}
+	if err := c.tree.save(c); err != nil {
+		return nil, err
+	}
 	if err := c.announce(a); err != nil {
 		return nil, err
 	}
@@ -101,8 +104,7 @@ func (s *Store) stepTx(step engine.ApprovalStep) (*engine.Approval, error) {
 // stepper is one step inside its transaction.
 type stepper struct {
 	changer
-	seq    int64 // of the tenant's newest row
-	policy int64 // the deployment's policy epoch
+	seq int64 // of the tenant's newest row
 }
 
 // lockHead takes what an append takes: the table lock that keeps activations
@@ -113,7 +115,11 @@ func (c *stepper) lockHead() error {
 			return err
 		}
 	}
-	return c.row(`SELECT log_seq, epoch, (SELECT policy_epoch FROM policy_head) FROM tenant_head WHERE tenant_id = $1 FOR UPDATE`, c.tenant).Scan(&c.seq, &c.epoch, &c.policy)
+	if err := c.takeHead(); err != nil {
+		return err
+	}
+	c.seq = c.tree.head.seq
+	return nil
 }
 
 // mayStep is the commit's own check of what the step was judged by.
@@ -124,7 +130,7 @@ func (c *stepper) mayStep(a *engine.Approval, step engine.ApprovalStep) error {
 		return engine.ErrApprovalMoved
 	case late && step.After.Status != engine.ApprovalExpired:
 		return engine.ErrApprovalMoved // its time ran out between judgement and commit
-	case fence && step.Judged && step.PolicyEpoch != c.policy:
+	case fence && step.Judged && step.PolicyEpoch != c.policy.epoch:
 		return engine.ErrStalePolicy
 	case fence && step.Entry != nil && step.ConfigEpoch != c.epoch:
 		return engine.ErrStaleEpoch
@@ -136,11 +142,7 @@ func (c *stepper) mayStep(a *engine.Approval, step engine.ApprovalStep) error {
 func (c *stepper) insertRow(e *engine.Entry) error {
 	c.seq++
 	r := row{Entry: e, action: e.ActionID, seq: c.seq, approval: e.ApprovalID}
-	marks := make([]string, len(logColumns))
-	for i := range marks {
-		marks[i] = param(i + 1)
-	}
-	if err := c.exec(`INSERT INTO remediation_gate_log (`+logColumnList+`) VALUES (`+strings.Join(marks, ", ")+`)`, r.values()...); err != nil {
+	if err := c.addLeaf(insertDecision, audit.Decision, "", c.seq, r.values()); err != nil {
 		return fmt.Errorf("the row of the decision that was made again: %w", err)
 	}
 	if err := c.exec(`INSERT INTO remediation_action (tenant_id, action_id, log_seq, decided_at) VALUES ($1, $2, $3, $4)`,
@@ -152,7 +154,8 @@ func (c *stepper) insertRow(e *engine.Entry) error {
 			return err
 		}
 	}
-	return c.exec(`UPDATE tenant_head SET log_seq = $2 WHERE tenant_id = $1`, c.tenant, c.seq)
+	c.tree.head.seq = c.seq
+	return nil
 }
 
 // addEvents appends the step's events and counts them into the approval.
@@ -160,7 +163,7 @@ func (c *stepper) addEvents(a *engine.Approval, events []engine.ApprovalEvent) e
 	for i := range events {
 		e := events[i]
 		a.Version++
-		e.Seq, e.ConfigEpoch, e.PolicyEpoch = a.Version, c.epoch, c.policy
+		e.Seq, e.ConfigEpoch, e.PolicyEpoch = a.Version, c.epoch, c.policy.epoch
 		var roles, input any
 		if e.Roles != nil {
 			b, err := json.Marshal(e.Roles)
@@ -172,10 +175,9 @@ func (c *stepper) addEvents(a *engine.Approval, events []engine.ApprovalEvent) e
 		if e.Input != nil {
 			input = e.Input
 		}
-		if err := c.exec(`INSERT INTO approval_event (tenant_id, approval_id, seq, kind, status, person, principal, roles, comment, at, rule, rationale, input, bundle_hash, decision_id, config_epoch, policy_epoch)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)`,
+		if err := c.addLeaf(insertEvent, audit.ApprovalEvent, a.ID, e.Seq, []any{
 			a.TenantID, a.ID, e.Seq, e.Kind, string(e.Status), e.Person, e.Principal, roles, orNull(e.Comment), engine.FormatTime(e.At),
-			orNull(e.Rule), orNull(e.Rationale), input, orNull(e.BundleHash), orNull(e.DecisionID), e.ConfigEpoch, e.PolicyEpoch); err != nil {
+			orNull(e.Rule), orNull(e.Rationale), input, orNull(e.BundleHash), orNull(e.DecisionID), e.ConfigEpoch, e.PolicyEpoch, nil}); err != nil {
 			return fmt.Errorf("event %d: %w", e.Seq, err)
 		}
 	}

@@ -11,11 +11,11 @@ import (
 )
 
 const peerColumns = `tenant_id, log_seq, decision_id, action_id, action_type, target, blast_radius, maturity_tier, decision, rule, rationale,
-	overrides_applied, rollback, actor, principal, incident_id, input, policy_revision, bundle_hash, engine_version, config_epoch, decided_at, request_digest`
+	overrides_applied, rollback, actor, principal, incident_id, input, policy_revision, bundle_hash, engine_version, config_epoch, decided_at, request_digest, policy_epoch, approval_id, leaf_index`
 
 func peerValues(e *engine.Entry, seq int64) []any {
 	return []any{e.TenantID, seq, e.DecisionID, e.ActionID, e.ActionType, e.Target, "HIGH", 2, "queued_approval", e.Rule, e.Rationale,
-		"[]", e.Rollback, e.Actor, e.Principal, e.IncidentID, e.Input, e.Policy.Revision, e.Policy.BundleHash, e.EngineVersion, 0, e.DecidedAt, e.Digest[:]}
+		"[]", e.Rollback, e.Actor, e.Principal, e.IncidentID, e.Input, e.Policy.Revision, e.Policy.BundleHash, e.EngineVersion, 0, e.DecidedAt, e.Digest[:], 0, e.DecisionID, seq}
 }
 
 // BenchmarkPeers measures what the append is compared with, on the same table:
@@ -34,7 +34,7 @@ func BenchmarkPeers(b *testing.B) {
 	}
 	b.Run("insert/callers=64", func(b *testing.B) {
 		stmt, err := db.Prepare(`INSERT INTO remediation_gate_log (` + peerColumns + `) VALUES
-			($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23)`)
+			($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26)`)
 		if err != nil {
 			b.Fatal(err)
 		}

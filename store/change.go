@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/tiergate/tiergate/audit"
 	"github.com/tiergate/tiergate/engine"
 )
 
@@ -18,6 +19,8 @@ type changer struct {
 	ctx    context.Context // never cancelled
 	tenant string
 	epoch  int64 // of the configuration that stands
+	tree   *growth
+	policy policyAt // where the deployment's policy stands
 	now    time.Time
 	meta   engine.ChangeMeta
 	dial   tenantState // as it stands; a mutation may set tier and stopped
@@ -106,7 +109,7 @@ func (c *changer) lock() error {
 	if err := c.exec(`INSERT INTO tenant_head (tenant_id) VALUES ($1) ON CONFLICT DO NOTHING`, c.tenant); err != nil {
 		return err
 	}
-	if err := c.row(`SELECT epoch FROM tenant_head WHERE tenant_id = $1 FOR UPDATE`, c.tenant).Scan(&c.epoch); err != nil {
+	if err := c.takeHead(); err != nil {
 		return err
 	}
 	c.dial = tenantState{id: c.tenant}
@@ -115,6 +118,34 @@ func (c *changer) lock() error {
 		return nil
 	}
 	return err
+}
+
+// takeHead locks the tenant's head and begins what is added to its tree.
+func (c *changer) takeHead() error {
+	h, policy, err := scanHead(c.row(`SELECT `+headColumns+` FROM tenant_head WHERE tenant_id = $1 FOR UPDATE`, c.tenant).Scan)
+	if err != nil {
+		return err
+	}
+	c.epoch, c.policy = h.epoch, policy
+	c.tree = &growth{tenant: c.tenant, head: h, scratch: new([]byte), off: c.s.opts.noTree}
+	return nil
+}
+
+// addLeaf writes a row with all columns of a kind of leaves and makes it a leaf.
+func (c *changer) addLeaf(insert string, kind *audit.Kind, id string, seq int64, values []any) error {
+	if len(c.tree.runs) == 0 {
+		leaves, err := readPolicyLeaves(c, c.tree.head.change, c.policy.change)
+		if err != nil {
+			return err
+		}
+		if err := c.tree.begin(c, leaves, time.Now()); err != nil {
+			return err
+		}
+	}
+	if err := c.tree.add(kind, id, seq, values); err != nil {
+		return err
+	}
+	return c.exec(insert, values...)
 }
 
 // record writes the dial, the epoch, the change row and the announcement.
@@ -135,11 +166,12 @@ func (c *changer) record(kind string, before, after any) error {
 		c.tenant, c.dial.tier, c.dial.stopped, c.meta.Actor, now); err != nil {
 		return err
 	}
-	if err := c.exec(`UPDATE tenant_head SET epoch = $2 WHERE tenant_id = $1`, c.tenant, c.epoch); err != nil {
+	if err := c.addLeaf(insertChange, audit.ConfigChange, "", c.epoch,
+		[]any{c.tenant, c.epoch, kind, string(b), string(a), c.meta.Actor, c.meta.Reason, now, nil}); err != nil {
 		return err
 	}
-	if err := c.exec(`INSERT INTO config_change (tenant_id, epoch, kind, before, after, actor, reason, at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
-		c.tenant, c.epoch, kind, string(b), string(a), c.meta.Actor, c.meta.Reason, now); err != nil {
+	c.tree.head.epoch = c.epoch
+	if err := c.tree.save(c); err != nil {
 		return err
 	}
 	if _, ok := c.s.db.(*postgres); !ok {
@@ -151,6 +183,10 @@ func (c *changer) record(kind string, before, after any) error {
 func (c *changer) exec(query string, args ...any) error {
 	_, err := c.tx.ExecContext(c.ctx, c.s.db.text(query), args...)
 	return err
+}
+
+func (c *changer) query(query string, args ...any) (*sql.Rows, error) {
+	return c.tx.QueryContext(c.ctx, c.s.db.text(query), args...)
 }
 
 func (c *changer) row(query string, args ...any) *sql.Row {

@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -29,8 +30,15 @@ var logTypes = []string{
 
 var logColumnList = strings.Join(logColumns, ", ")
 
-// values are what the columns hold for r. Text that may be missing is NULL
-// when empty. The kinds are string, int64, float64, []byte and nil only.
+// rowColumns are logColumns and what only a new row has; rowTypes likewise.
+var (
+	rowColumns = append(slices.Clone(logColumns), leafIndex)
+	rowTypes   = append(slices.Clone(logTypes), "bigint")
+)
+
+// values are what rowColumns hold for r, less its leaf_index. Text that may be
+// missing is NULL when empty. The kinds are string, int64, float64, []byte and
+// nil only.
 func (r row) values() []any {
 	var confidence any
 	if r.Confidence != nil {
@@ -41,7 +49,7 @@ func (r row) values() []any {
 		r.Decision.String(), r.Rule, r.Rationale, overridesJSON(r.OverridesApplied), r.Rollback, r.Actor, r.Principal,
 		orNull(r.IncidentID), confidence, orNull(string(r.ReadSet)), orNull(r.ParametersDigest), r.Input,
 		r.Policy.Revision, r.Policy.BundleHash, r.EngineVersion, r.ConfigEpoch, engine.FormatTime(r.DecidedAt), r.Digest[:],
-		r.PolicyEpoch, orNull(r.approval), orNull(r.Supersedes),
+		r.PolicyEpoch, orNull(r.approval), orNull(r.Supersedes), nil,
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 type connTx struct {
 	conn *sql.Conn
 	tx   driver.Tx
+	text func(query string) string // adapts a statement written for PostgreSQL
 }
 
 func (c *connTx) begin() error {

@@ -54,7 +54,7 @@ func TestReadOnlyAndDiskFull(t *testing.T) {
 
 func TestSQLiteDiskFull(t *testing.T) {
 	url := storetest.SQLite(t)
-	s := storetest.Open(t, url, store.WithPragma("&_pragma=max_page_count(60)"))
+	s := storetest.Open(t, url, store.WithPragma("&_pragma=max_page_count(90)"))
 	var answered []*engine.Entry
 	full := false
 	for range 200 {

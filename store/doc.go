@@ -14,7 +14,7 @@
 //	lock the heads of all tenants of the batch, ordered by tenant
 //	leave out entries whose config_epoch is no longer the head's    (the fence)
 //	leave out entries whose action_id was answered before
-//	give out log_seq, insert, move the heads
+//	give out log_seq, make leaves of the rows, insert, move the heads
 //	commit
 //
 // A change (change.go) locks the same head, raises its epoch, writes the new
@@ -32,6 +32,10 @@
 // the append's transaction (approvalopen.go), and each step of an approval takes
 // the same locks (approvalstep.go), a release with the row of the decision that
 // was made again. Whoever waits for an approval to end waits in hub.go.
+//
+// Every row of evidence is a leaf of its tenant's Merkle tree (tree.go, package
+// audit), added in the row's own transaction: the head holds the tree's right
+// edge. TreeHead, TreeProof and TreeConsistency are what can be shown of it.
 //
 // An entry's result carries no error only when its row has committed. An error
 // before COMMIT means not written; an error at COMMIT means unknown, and both

@@ -18,6 +18,10 @@ func WithDialer(d pq.Dialer) func(*Options) { return func(o *Options) { o.dialer
 // WithPragma adds to the URL of the SQLite connections that write.
 func WithPragma(p string) func(*Options) { return func(o *Options) { o.pragma = p } }
 
+// WithoutTree makes an append leave the trees alone, to measure what they cost.
+// The database must take rows that are no leaves.
+func WithoutTree(o *Options) { o.noTree = true }
+
 // NetDialer is what connects when nobody says otherwise.
 type NetDialer = netDialer
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/tiergate/tiergate/audit"
 	"github.com/tiergate/tiergate/engine"
 )
 
@@ -63,8 +64,11 @@ func (s *Store) outcomeTx(o *engine.DecisionOutcome) (added bool, err error) {
 	}
 	o.Seq++
 	o.At = time.Now().UTC().Truncate(time.Millisecond)
-	if err := c.exec(`INSERT INTO decision_outcome (`+outcomeColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
-		o.TenantID, o.DecisionID, o.Seq, string(o.Status), orNull(o.Detail), o.Person, o.Principal, engine.FormatTime(o.At)); err != nil {
+	if err := c.addLeaf(insertOutcome, audit.Outcome, o.DecisionID, o.Seq, []any{
+		o.TenantID, o.DecisionID, o.Seq, string(o.Status), orNull(o.Detail), o.Person, o.Principal, engine.FormatTime(o.At), nil}); err != nil {
+		return false, err
+	}
+	if err := c.tree.save(c); err != nil {
 		return false, err
 	}
 	if err := tx.Commit(); err != nil {

@@ -38,6 +38,7 @@ type Options struct {
 
 	dialer pq.Dialer // tests put faults into it; nil: the network
 	pragma string    // tests make SQLite's disk small with it
+	noTree bool      // measurements compare the append without trees
 }
 
 // Store is an open database with its view in memory. It is safe for use by

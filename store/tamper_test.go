@@ -28,7 +28,7 @@ func TestSQLiteRefusesReplace(t *testing.T) {
 	}
 	db := storetest.DB(t, url)
 	db.SetMaxOpenConns(1)
-	const columns = `tenant_id, log_seq, decision_id, action_id, action_type, target, blast_radius, maturity_tier, decision, rule, rationale, overrides_applied, rollback, actor, principal, input, policy_revision, bundle_hash, engine_version, config_epoch, decided_at, request_digest, approval_id`
+	const columns = `tenant_id, log_seq, decision_id, action_id, action_type, target, blast_radius, maturity_tier, decision, rule, rationale, overrides_applied, rollback, actor, principal, input, policy_revision, bundle_hash, engine_version, config_epoch, decided_at, request_digest, approval_id, leaf_index`
 	other := func(change ...string) string {
 		return `SELECT ` + strings.NewReplacer(change...).Replace(columns) + ` FROM remediation_gate_log`
 	}
@@ -37,10 +37,11 @@ func TestSQLiteRefusesReplace(t *testing.T) {
 		`INSERT OR REPLACE INTO remediation_gate_log (` + columns + `) ` + other("rationale", "'x'"),
 		`REPLACE INTO remediation_gate_log (` + columns + `) ` + other("log_seq", "9"), // by decision_id
 		`REPLACE INTO remediation_gate_log (rowid, ` + columns + `) SELECT rowid, ` + other("log_seq", "9", "decision_id", "'x'")[7:],
-		`REPLACE INTO config_change SELECT tenant_id, epoch, kind, before, after, actor, 'x', at FROM config_change`,
-		`REPLACE INTO config_change (rowid, tenant_id, epoch, kind, before, after, actor, reason, at) SELECT rowid, tenant_id, 9, kind, before, after, actor, 'x', at FROM config_change`,
+		`REPLACE INTO config_change SELECT tenant_id, epoch, kind, before, after, actor, 'x', at, leaf_index FROM config_change`,
+		`REPLACE INTO config_change (rowid, tenant_id, epoch, kind, before, after, actor, reason, at, leaf_index) SELECT rowid, tenant_id, 9, kind, before, after, actor, 'x', at, 0 FROM config_change`,
 		`REPLACE INTO approval_event SELECT * FROM approval_event`,
-		`REPLACE INTO approval_event (rowid, tenant_id, approval_id, seq, kind, status, person, principal, at) SELECT rowid, tenant_id, approval_id, 9, kind, status, 'x', principal, at FROM approval_event`,
+		`REPLACE INTO approval_event (rowid, tenant_id, approval_id, seq, kind, status, person, principal, at, leaf_index) SELECT rowid, tenant_id, approval_id, 9, kind, status, 'x', principal, at, 0 FROM approval_event`,
+		`REPLACE INTO tree_genesis SELECT * FROM tree_genesis`, `REPLACE INTO tree_leaf SELECT * FROM tree_leaf`,
 		`REPLACE INTO remediation_action SELECT tenant_id, action_id, 9, decided_at FROM remediation_action`,
 	} {
 		if _, err := db.Exec(q); err == nil || !strings.Contains(err.Error(), "append-only") {
@@ -68,9 +69,14 @@ func TestHeadsOnlyMoveForward(t *testing.T) {
 			t.Fatal(err)
 		}
 		db := storetest.DB(t, url)
+		blob := "bytea"
+		if strings.HasPrefix(url, "sqlite:") {
+			blob = "blob"
+		}
 		for _, q := range append(statements,
 			`UPDATE tenant_head SET log_seq = 0`, `UPDATE tenant_head SET epoch = 0`, `UPDATE tenant_head SET tenant_id = 'x'`,
-			`UPDATE tenant_head SET log_seq = log_seq + 1, epoch = 0`, `DELETE FROM tenant_head`) {
+			`UPDATE tenant_head SET log_seq = log_seq + 1, epoch = 0`, `UPDATE tenant_head SET tree_size = 0`, `UPDATE tenant_head SET tree_change = -1`,
+			`UPDATE tenant_head SET tree_edge = CAST('' AS `+blob+`)`, `DELETE FROM tenant_head`) {
 			if _, err := db.Exec(q); err == nil || !strings.Contains(err.Error(), "only moves forward") {
 				t.Errorf("%s: %v", q, err)
 			}

@@ -32,9 +32,11 @@ func DB(t testing.TB, url string) *sql.DB {
 // since bundles are kept names the bundle that was active in its policy_epoch,
 // every queued row has its approval, every approval is what its events say, at
 // most one of an action is open, every decision that was made again is the one
-// of its approval, and every answered entry is there as it was answered.
+// of its approval, every answered entry is there as it was answered, and the
+// trees are those of the rows (CheckTrees).
 func CheckLog(t testing.TB, url string, answered []*engine.Entry) {
 	t.Helper()
+	CheckTrees(t, url)
 	db := DB(t, url)
 	for what, query := range map[string]string{
 		"tenants whose log_seq is not 1..n, or not the head's": `SELECT count(*) FROM (

@@ -2,9 +2,12 @@ package storetest
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -59,4 +62,28 @@ func Open(t testing.TB, url string, edits ...func(*store.Options)) *store.Store 
 		}
 	})
 	return s
+}
+
+// Copy copies a database that nobody is connected to, and returns the copy's URL.
+func Copy(t testing.TB, source string) string {
+	t.Helper()
+	if file, ok := strings.CutPrefix(source, "sqlite:"); ok {
+		copied := SQLite(t)
+		if _, err := DB(t, source).Exec(`VACUUM INTO ?`, strings.TrimPrefix(copied, "sqlite:")); err != nil {
+			t.Fatalf("copy %s: %v", file, err)
+		}
+		return copied
+	}
+	u, err := url.Parse(source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := Shared(t)
+	c.mu.Lock()
+	c.next++
+	name := fmt.Sprintf("gate_%d", c.next)
+	c.mu.Unlock()
+	c.Exec(t, "CREATE DATABASE "+name+" TEMPLATE "+strings.TrimPrefix(u.Path, "/"))
+	t.Cleanup(func() { c.Exec(t, "DROP DATABASE IF EXISTS "+name+" WITH (FORCE)") })
+	return c.URL(name)
 }
