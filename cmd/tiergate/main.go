@@ -46,12 +46,16 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	addCompletion(root)
 	err := root.ExecuteContext(ctx)
 	var usage usageError
+	var exit exitError
 	switch {
 	case err == nil:
 		return exitOK
 	case errors.As(err, &usage):
 		say(stderr, err)
 		return exitUsage
+	case errors.As(err, &exit):
+		say(stderr, err)
+		return exit.code
 	default:
 		say(stderr, err)
 		return exitNo
@@ -88,7 +92,7 @@ An answer exists only once it is durably in the gate log.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
 	})
-	root.AddCommand(serveCommand(), migrateCommand(), evalCommand(), bundleCommand(), matrixCommand(), proveCommand(), diffCommand(), backtestCommand(), versionCommand())
+	root.AddCommand(serveCommand(), migrateCommand(), evalCommand(), bundleCommand(), matrixCommand(), proveCommand(), diffCommand(), backtestCommand(), verifyCommand(), versionCommand())
 	root.AddCommand(askCommand(), tierCommand(), overrideCommand(), whitelistCommand(), stopCommand(), releaseCommand(), approvalsCommand(), channelsCommand(), announcementsCommand(), logCommand())
 	wrapArgs(root)
 	return root
