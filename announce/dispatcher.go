@@ -26,8 +26,8 @@ const (
 	maxTroubled   = 16               // of these channels that failed or are slow, so that they leave room
 	slowAfter     = 2 * time.Second  // an answer that takes longer makes a channel slow: one request at a time
 	perChannel    = 8                // requests at a time of one channel
-	webhookQuota  = 64               // claimed at once; with webhookEvery about a second's worth
-	webhookEvery  = time.Second / 64 // a receiver's share, and the most that one costs this gate
+	webhookQuota  = 32               // claimed at once; with webhookEvery about a second's worth
+	webhookEvery  = time.Second / 32 // a receiver's share, and the most that one costs this gate: a hundredth of two cores
 	chatQuota     = 20               // told in one message
 	chatEvery     = time.Second      // https://docs.slack.dev/apis/web-api/rate-limits: one message a second
 	outboxTimeout = 30 * time.Second

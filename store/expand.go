@@ -18,8 +18,8 @@ import (
 // the others waiting. The rest stays in the outbox, in its compact form.
 const (
 	expandTenants = 50
-	expandRows    = 4   // of the outbox, of one tenant
-	expandItems   = 128 // of one tenant; one row more than that may be begun
+	expandRows    = 4  // of the outbox, of one tenant
+	expandItems   = 64 // of one tenant; one row more than that may be begun
 	// expandPause is how long a tenant that has more than that waits for its next
 	// share: no channel is sent to faster anyway, and a tenant on which thousands
 	// of decisions a second are announced must not cost the others theirs.
