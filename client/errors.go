@@ -40,7 +40,13 @@ type Problem struct {
 	Status int     `json:"status"`
 	Detail string  `json:"detail"`
 	Errors []Fault `json:"errors,omitempty"`
+
+	document []byte
 }
+
+// Document is the refusal as JSON, for machines: what the gate said, without the
+// token. It is not made fit for a terminal.
+func (p *Problem) Document() []byte { return p.document }
 
 // Fault is one field that is at fault.
 type Fault struct {
@@ -86,7 +92,13 @@ func (c *Client) problem(resp *http.Response, body []byte) error {
 		texts = append(texts, &p.Errors[i].Field, &p.Errors[i].Detail)
 	}
 	for _, t := range texts {
-		*t = Printable(c.redact(*t))
+		*t = c.redact(*t)
+	}
+	if p.document, _ = json.Marshal(&p); p.document == nil {
+		p.document = []byte("{}") // text that is no UTF-8
+	}
+	for _, t := range texts {
+		*t = Printable(*t)
 	}
 	return &p
 }

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/tiergate/tiergate/client"
@@ -120,13 +119,7 @@ func document(w io.Writer, body []byte) error {
 }
 
 // refusal prints a problem of the API for machines.
-func refusal(w io.Writer, p *client.Problem) error {
-	body, err := json.Marshal(p)
-	if err != nil {
-		return err
-	}
-	return document(w, body)
-}
+func refusal(w io.Writer, p *client.Problem) error { return document(w, p.Document()) }
 
 // line prints one JSON value in one line, however it came.
 func line(w io.Writer, value jsontext.Value) error {
