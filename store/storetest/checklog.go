@@ -33,11 +33,13 @@ func DB(t testing.TB, url string) *sql.DB {
 // every queued row has its approval, every approval is what its events say, at
 // most one of an action is open, every decision that was made again is the one
 // of its approval, every answered entry is there as it was answered, and the
-// trees are those of the rows (CheckTrees).
+// trees are those of the rows (CheckTrees). All of it sees one state of the
+// database.
 func CheckLog(t testing.TB, url string, answered []*engine.Entry) {
 	t.Helper()
-	CheckTrees(t, url)
-	db := DB(t, url)
+	db := snapshot(t, url)
+	defer db.Rollback()
+	checkTrees(t, db, placeholder(url))
 	for what, query := range map[string]string{
 		"tenants whose log_seq is not 1..n, or not the head's": `SELECT count(*) FROM (
 			SELECT l.tenant_id FROM remediation_gate_log l JOIN tenant_head h ON h.tenant_id = l.tenant_id GROUP BY l.tenant_id, h.log_seq

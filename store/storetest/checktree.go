@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"database/sql"
 	"fmt"
+	"strings"
 	"testing"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -18,7 +19,28 @@ import (
 // nothing with the store but the bytes of leaves.
 func CheckTrees(t testing.TB, url string) {
 	t.Helper()
-	db := DB(t, url)
+	db := snapshot(t, url)
+	defer db.Rollback()
+	checkTrees(t, db, placeholder(url))
+}
+
+// snapshot is a transaction that sees one state of the database at url: a
+// commit that nobody waits for any more may still come while a check reads.
+func snapshot(t testing.TB, url string) *sql.Tx {
+	t.Helper()
+	isolation := sql.LevelRepeatableRead
+	if strings.HasPrefix(url, "sqlite:") {
+		isolation = sql.LevelDefault // each transaction of SQLite's is a snapshot
+	}
+	tx, err := DB(t, url).BeginTx(t.Context(), &sql.TxOptions{Isolation: isolation})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tx
+}
+
+func checkTrees(t testing.TB, db *sql.Tx, place string) {
+	t.Helper()
 	for what, query := range map[string]string{
 		"decisions without a leaf":               `SELECT count(*) FROM remediation_gate_log r WHERE r.leaf_index IS NULL AND NOT EXISTS (SELECT 1 FROM tree_genesis g WHERE g.tenant_id = r.tenant_id AND r.log_seq <= g.log_seq)`,
 		"changes without a leaf":                 `SELECT count(*) FROM config_change r WHERE r.leaf_index IS NULL AND NOT EXISTS (SELECT 1 FROM tree_genesis g WHERE g.tenant_id = r.tenant_id AND r.epoch <= g.epoch)`,
@@ -35,7 +57,6 @@ func CheckTrees(t testing.TB, url string) {
 			t.Errorf("check the trees: %d %s", n, what)
 		}
 	}
-	place := placeholder(url)
 	rows, err := db.Query(`SELECT tenant_id, tree_size, tree_edge FROM tenant_head WHERE tree_size > 0`)
 	if err != nil {
 		t.Fatal(err)
@@ -65,22 +86,27 @@ func CheckTrees(t testing.TB, url string) {
 }
 
 func placeholder(url string) string {
-	if bytes.HasPrefix([]byte(url), []byte("sqlite:")) {
+	if strings.HasPrefix(url, "sqlite:") {
 		return "?1"
 	}
 	return "$1"
 }
 
+type querier interface {
+	Query(query string, args ...any) (*sql.Rows, error)
+	QueryRow(query string, args ...any) *sql.Row
+}
+
 type treeCheck struct {
 	t             testing.TB
-	db            *sql.DB
+	db            querier
 	tenant, place string
 	rows          map[string][]byte // "kind/id/seq" → leaf bytes
 	all           []tlog.Hash       // tlog's storage
 }
 
 // readRows reads the leaves of a table: "kind/id/seq" → bytes. where may be "".
-func readRows(t testing.TB, db *sql.DB, k *audit.Kind, table, where string, args ...any) map[string][]byte {
+func readRows(t testing.TB, db querier, k *audit.Kind, table, where string, args ...any) map[string][]byte {
 	t.Helper()
 	columns := ""
 	for _, c := range k.Columns {
