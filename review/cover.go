@@ -115,52 +115,10 @@ func scramble(x uint64) uint64 {
 // box is a set of cells: for each dimension, the values it takes.
 type box [][]int
 
-// cover finds few boxes that hold every cell of the code, and otherwise only
-// cells without situations. Each box is as large as it can be; which are taken
-// is greedy, the largest gain first.
-func (g *grid) cover(code int32) []box {
-	open := map[int]bool{}
-	for i, c := range g.cells {
-		if c == code {
-			open[i] = true
-		}
-	}
-	all := make([]int, 0, len(open))
-	for i := range open {
-		all = append(all, i)
-	}
-	slices.Sort(all)
-	var boxes []box
-	for _, seed := range all {
-		if !open[seed] {
-			continue
-		}
-		var best box
-		gain := 0
-		for _, order := range g.orders() {
-			b := g.grow(seed, code, order)
-			n := 0
-			g.each(b, func(i int) bool {
-				if open[i] {
-					n++
-				}
-				return true
-			})
-			if n > gain {
-				best, gain = b, n
-			}
-		}
-		g.each(best, func(i int) bool { delete(open, i); return true })
-		boxes = append(boxes, best)
-	}
-	return g.needed(boxes, code)
-}
-
-// orders are the orders in which a box is grown: from the last dimension, from
-// the first, and from each one.
-func (g *grid) orders() [][]int {
+// orders are the orders in which a box is grown at first: from each dimension,
+// and then from the last one on.
+func (g *grid) orders() (list [][]step) {
 	n := len(g.dims)
-	var list [][]int
 	for first := range n {
 		order := []int{first}
 		for d := n - 1; d >= 0; d-- {
@@ -168,36 +126,55 @@ func (g *grid) orders() [][]int {
 				order = append(order, d)
 			}
 		}
-		list = append(list, order)
+		list = append(list, g.steps(order))
 	}
 	return list
 }
 
-// grow makes the box around a cell as large as it can be.
-func (g *grid) grow(seed int, code int32, order []int) box {
+// step is a value that a box may grow by.
+type step struct{ dim, value int }
+
+// steps are all, by dimension in the order given.
+func (g *grid) steps(order []int) (list []step) {
+	for _, d := range order {
+		for v := range g.dims[d].classes {
+			list = append(list, step{d, v})
+		}
+	}
+	return list
+}
+
+// grow makes the box around a cell as large as it can be, in the order of the
+// steps, which are all.
+func (g *grid) grow(seed int, code int32, steps []step) box {
 	b := make(box, len(g.dims))
 	for d := range g.dims {
 		b[d] = []int{g.at(d, seed)}
 	}
-	for _, d := range order {
-		for v := range g.dims[d].classes {
-			if slices.Contains(b[d], v) {
-				continue
-			}
-			was := b[d]
-			b[d] = []int{v}
-			fits := true
-			g.each(b, func(i int) bool {
-				fits = g.cells[i] == code || g.cells[i] == absent
-				return fits
-			})
-			if b[d] = was; fits {
-				b[d] = append(slices.Clone(was), v)
-			}
+	for _, s := range steps {
+		was := b[s.dim]
+		if slices.Contains(was, s.value) {
+			continue
 		}
+		b[s.dim] = []int{s.value}
+		fits := g.holdsOnly(b, code)
+		if b[s.dim] = was; fits {
+			b[s.dim] = append(slices.Clone(was), s.value)
+		}
+	}
+	for d := range b {
 		slices.Sort(b[d])
 	}
 	return b
+}
+
+// holdsOnly reports whether all cells of the box have the code or no situations.
+func (g *grid) holdsOnly(b box, code int32) (only bool) {
+	g.each(b, func(i int) bool {
+		only = g.cells[i] == code || g.cells[i] == absent
+		return only
+	})
+	return only
 }
 
 // each calls f for every cell of the box until f returns false.
@@ -215,23 +192,4 @@ func (g *grid) each(b box, f func(i int) bool) {
 		return true
 	}
 	walk(0, 0)
-}
-
-// needed drops the boxes whose cells the others hold.
-func (g *grid) needed(boxes []box, code int32) []box {
-	held := map[int]int{}
-	for _, b := range boxes {
-		g.each(b, func(i int) bool { held[i]++; return true })
-	}
-	return slices.DeleteFunc(boxes, func(b box) bool {
-		only := false
-		g.each(b, func(i int) bool {
-			only = g.cells[i] == code && held[i] == 1
-			return !only
-		})
-		if !only {
-			g.each(b, func(i int) bool { held[i]--; return true })
-		}
-		return !only
-	})
 }

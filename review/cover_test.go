@@ -51,7 +51,7 @@ func TestSentencesSayExactly(t *testing.T) {
 		merged := plain.merge()
 		boxes := map[int32][]box{}
 		for code := int32(2); int(code) < len(tr.names); code++ {
-			boxes[code] = merged.cover(code)
+			boxes[code], _ = merged.cover(code)
 		}
 		code := tr.coder()
 		r := rand.New(rand.NewPCG(7, 8))

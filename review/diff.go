@@ -32,9 +32,13 @@ type Comparison struct {
 	Changed    int        `json:"changed"` // whose decision differs
 	Changes    []Change   `json:"changes"` // that say exactly which
 	// OtherRule are situations with the same decision by another rule.
-	OtherRule []Change      `json:"other_rule"`
-	Texts     []TextChange  `json:"texts"`
-	Tables    []TableChange `json:"tables"`
+	OtherRule []Change `json:"other_rule"`
+	// ChangesAtLeast and OtherRuleAtLeast are how many of them any way of saying
+	// the same needs: where they are as many as there are, these are the fewest.
+	ChangesAtLeast   int           `json:"changes_at_least"`
+	OtherRuleAtLeast int           `json:"other_rule_at_least"`
+	Texts            []TextChange  `json:"texts"`
+	Tables           []TableChange `json:"tables"`
 	// NotCovered and ByExample are as in Space.
 	NotCovered []string `json:"not_covered"`
 	ByExample  []string `json:"by_example"`
@@ -113,9 +117,11 @@ func compare(ctx context.Context, tables []*Table, older, newer *Subject, names 
 	decisions := newTransitions(tables[0], tables[1], func(a, b *Outcome) (string, string, bool) {
 		return decisionOf(a), decisionOf(b), decisionOf(a) != decisionOf(b)
 	})
-	if d.Changes, d.Changed, err = decisions.tell(ctx, radii); err != nil {
+	said, err := decisions.tell(ctx, radii)
+	if err != nil {
 		return nil, err
 	}
+	d.Changes, d.ChangesAtLeast, d.Changed = said.changes, said.least, said.total
 	rules := newTransitions(tables[0], tables[1], func(a, b *Outcome) (string, string, bool) {
 		if decisionOf(a) != decisionOf(b) || a.Rule == b.Rule && slices.Equal(a.OverridesApplied, b.OverridesApplied) {
 			return "", "", false
@@ -125,9 +131,10 @@ func compare(ctx context.Context, tables []*Table, older, newer *Subject, names 
 		}
 		return a.applied(), b.applied(), true
 	})
-	if d.OtherRule, _, err = rules.tell(ctx, radii); err != nil {
+	if said, err = rules.tell(ctx, radii); err != nil {
 		return nil, err
 	}
+	d.OtherRule, d.OtherRuleAtLeast = said.changes, said.least
 	for i := range d.Changes {
 		c := &d.Changes[i]
 		if c.Direction = Narrows; widthOf(c.After) > widthOf(c.Before) {

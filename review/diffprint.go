@@ -14,9 +14,12 @@ func (d *Comparison) Text(w io.Writer, paint Painter) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "old  %s  %s %s\nnew  %s  %s %s\n%s situations, %s decided differently, %.1f s\n",
 		d.Old.Name, d.Old.Revision, d.Old.BundleHash, d.New.Name, d.New.Revision, d.New.BundleHash, grouped(d.Situations), grouped(d.Changed), d.Seconds)
-	list := func(title string, changes []Change) {
+	list := func(title string, changes []Change, least int) {
 		if len(changes) == 0 {
 			return
+		}
+		if least < len(changes) {
+			title += fmt.Sprintf(" (%d sentences; fewer than %d cannot say it)", len(changes), least)
 		}
 		fmt.Fprintf(&b, "\n%s\n", paint("heading", title))
 		for _, c := range changes {
@@ -24,8 +27,8 @@ func (d *Comparison) Text(w io.Writer, paint Painter) error {
 			fmt.Fprintf(&b, "      %s situations, such as %s: %s → %s\n", grouped(c.Situations), c.Example.Situation, c.Example.Before, c.Example.After)
 		}
 	}
-	list("decisions that change", d.Changes)
-	list("same decision, other rule", d.OtherRule)
+	list("decisions that change", d.Changes, d.ChangesAtLeast)
+	list("same decision, other rule", d.OtherRule, d.OtherRuleAtLeast)
 	if len(d.Texts) > 0 {
 		fmt.Fprintf(&b, "\n%s\n", paint("heading", "rationale texts"))
 		for _, t := range d.Texts {

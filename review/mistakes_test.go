@@ -133,6 +133,9 @@ func TestSeededMistakesAreCaught(t *testing.T) {
 					t.Logf("%s: %s", p.Name, p.Counterexample.Sentence)
 				}
 			}
+			if d.ChangesAtLeast != len(d.Changes) || d.OtherRuleAtLeast != len(d.OtherRule) {
+				t.Errorf("%d and %d sentences are not shown to be the fewest: at least %d and %d", len(d.Changes), len(d.OtherRule), d.ChangesAtLeast, d.OtherRuleAtLeast)
+			}
 			for _, c := range d.Changes {
 				got["diff "+string(c.Direction)] = true
 				t.Log(c)

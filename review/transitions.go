@@ -46,26 +46,34 @@ func newTransitions(older, newer *Table, classify func(a, b *Outcome) (before, a
 	return t
 }
 
-// tell says which situations changed.
-func (t *transitions) tell(ctx context.Context, radii []engine.BlastRadius) (changes []Change, total int, err error) {
-	changes = []Change{}
+// told is what transitions say: which situations changed.
+type told struct {
+	changes []Change
+	least   int // changes that any way of saying it needs
+	total   int // situations
+}
+
+func (t *transitions) tell(ctx context.Context, radii []engine.BlastRadius) (said told, err error) {
+	said.changes = []Change{}
 	if len(t.names) == 2 {
-		return changes, 0, nil
+		return said, nil
 	}
 	plain, err := t.simplest(ctx, radii)
 	if err != nil {
-		return nil, 0, err
+		return said, err
 	}
 	g := plain.merge()
 	for _, n := range g.count {
-		total += n
+		said.total += n
 	}
 	for code := int32(2); int(code) < len(t.names); code++ {
-		for _, b := range g.cover(code) {
-			changes = append(changes, t.change(g, b, code))
+		boxes, least := g.cover(code)
+		said.least += least
+		for _, b := range boxes {
+			said.changes = append(said.changes, t.change(g, b, code))
 		}
 	}
-	return changes, total, nil
+	return said, nil
 }
 
 // simplest lays the transitions out in the simplest view that tells them apart.
