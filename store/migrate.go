@@ -20,8 +20,11 @@ var migrations embed.FS
 // log and read it, and change nothing in it.
 const writerRole = "tiergate_writer"
 
+// auditorRole can read the evidence, and the views over it, and nothing else.
+const auditorRole = "tiergate_auditor"
+
 // Migrate makes or updates the tables of the PostgreSQL database at ownerURL
-// and the role tiergate_writer. It may run anywhere and at the same time: one
+// and the roles tiergate_writer and tiergate_auditor. It may run anywhere and at the same time: one
 // waits for the other.
 func Migrate(ctx context.Context, ownerURL string) error {
 	if !isPostgresURL(ownerURL) {
@@ -59,21 +62,26 @@ func migratePostgres(ctx context.Context, db *sql.DB, where string) error {
 }
 
 // roleAdvice says what to do when a migration failed because its role may
-// neither make tiergate_writer nor become a member of it.
+// neither make our roles nor become a member of tiergate_writer.
 func roleAdvice(ctx context.Context, db *sql.DB, err error) string {
 	if !isDenied(err) {
 		return ""
 	}
 	var owner string
-	var exists, member bool
-	if db.QueryRowContext(ctx, `SELECT quote_ident(current_user), count(*) > 0, coalesce(bool_or(pg_has_role(current_user, oid, 'MEMBER')), false)
-		FROM pg_roles WHERE rolname = $1`, writerRole).Scan(&owner, &exists, &member) != nil || member {
+	var exists, member, auditor bool
+	if db.QueryRowContext(ctx, `SELECT quote_ident(current_user), count(*) > 0, coalesce(bool_or(pg_has_role(current_user, oid, 'MEMBER')), false),
+		EXISTS (SELECT FROM pg_roles WHERE rolname = $2) FROM pg_roles WHERE rolname = $1`, writerRole, auditorRole).Scan(&owner, &exists, &member, &auditor) != nil {
 		return ""
 	}
-	if exists {
+	switch {
+	case member && auditor:
+		return ""
+	case member:
+		return fmt.Sprintf(". The role %s is missing, and %s may not make roles. Have a superuser run `CREATE ROLE %[1]s NOLOGIN`, then migrate again", auditorRole, owner)
+	case exists:
 		return fmt.Sprintf(". The role %[1]s is there already, as it belongs to the whole server, and %[2]s is no member of it and may not grant it. Have a superuser run `GRANT %[1]s TO %[2]s`, then migrate again", writerRole, owner)
 	}
-	return fmt.Sprintf(". The role %[1]s is missing, and %[2]s may not make roles. Have a superuser run `CREATE ROLE %[1]s NOLOGIN; GRANT %[1]s TO %[2]s`, then migrate again", writerRole, owner)
+	return fmt.Sprintf(". The role %[1]s is missing, and %[2]s may not make roles. Have a superuser run `CREATE ROLE %[1]s NOLOGIN; GRANT %[1]s TO %[2]s; CREATE ROLE %[3]s NOLOGIN`, then migrate again", writerRole, owner, auditorRole)
 }
 
 // isDenied reports whether the database said insufficient_privilege.

@@ -289,7 +289,7 @@ func TestRolesThatMayNot(t *testing.T) {
 			t.Errorf("%v\nwant %s", err, want)
 		}
 	}
-	says(store.Migrate(t.Context(), as(owned, "keeper")), "`CREATE ROLE tiergate_writer NOLOGIN; GRANT tiergate_writer TO keeper`")
+	says(store.Migrate(t.Context(), as(owned, "keeper")), "`CREATE ROLE tiergate_writer NOLOGIN; GRANT tiergate_writer TO keeper; CREATE ROLE tiergate_auditor NOLOGIN`")
 	first := c.Database(t)
 	if err := store.Migrate(t.Context(), first); err != nil {
 		t.Fatal(err)
@@ -298,6 +298,19 @@ func TestRolesThatMayNot(t *testing.T) {
 	_, err := store.Open(t.Context(), store.Options{URL: as(first, "St ranger")})
 	says(err, "`GRANT tiergate_writer TO \"St ranger\"`")
 	c.Exec(t, `GRANT tiergate_writer TO keeper, "St ranger"`)
+	// A cluster whose roles are from before there were auditors.
+	dropped := c.Database(t)
+	if err := store.Migrate(t.Context(), dropped); err != nil {
+		t.Fatal(err)
+	}
+	for _, url := range []string{first, dropped} {
+		if _, err := storetest.DB(t, url).Exec(`DROP OWNED BY tiergate_auditor`); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.Exec(t, `DROP ROLE tiergate_auditor`)
+	says(store.Migrate(t.Context(), as(owned, "keeper")), "`CREATE ROLE tiergate_auditor NOLOGIN`")
+	c.Exec(t, `CREATE ROLE tiergate_auditor NOLOGIN`)
 	if err := store.Migrate(t.Context(), as(owned, "keeper")); err != nil {
 		t.Error(err)
 	}
