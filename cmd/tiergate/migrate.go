@@ -14,7 +14,7 @@ func migrateCommand() *cobra.Command {
 	var url string
 	c := &cobra.Command{
 		Use:   "migrate",
-		Short: "Create or upgrade the PostgreSQL tables and the role tiergate_writer",
+		Short: "Create or upgrade the PostgreSQL tables and the roles tiergate_writer and tiergate_auditor",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if url == "" {
