@@ -14,8 +14,9 @@ import (
 )
 
 // Trees returns the trees of tenants behind after, in the order of their ids,
-// of at most limit tenants; those that want takes, with their roots. last is the
-// last tenant that was looked at, "" where there is none any more.
+// of at most limit tenants: those that want takes, with their roots. A head that
+// is damaged has none, and is left out. last is the last tenant that was looked
+// at, "" where there is none any more.
 func (s *Store) Trees(ctx context.Context, after string, limit int, want func(tenant string, size int64) bool) (list []engine.Checkpoint, last string, err error) {
 	rows, err := s.db.reads().QueryContext(ctx, s.db.text(`SELECT tenant_id, tree_size, tree_edge FROM tenant_head WHERE tenant_id > $1 ORDER BY tenant_id LIMIT $2`), after, limit)
 	if err != nil {
@@ -36,7 +37,9 @@ func (s *Store) Trees(ctx context.Context, after string, limit int, want func(te
 		}
 		e, err := audit.ParseEdge(c.Size, edge)
 		if err != nil {
-			s.log.Error("a tree's head is damaged and gets no checkpoint: run tiergate verify", "tenant", c.TenantID, "error", err)
+			if _, told := s.damaged.LoadOrStore(c.TenantID, nil); !told {
+				s.log.Error("a tree's head is damaged and gets no checkpoint: run tiergate verify", "tenant", c.TenantID, "error", err)
+			}
 			continue
 		}
 		c.Root = e.Root()
