@@ -23,12 +23,13 @@ var arrows = map[string][]string{
 	"bundles":      {},
 	"store":        {"audit", "engine"},
 	"rollout":      {"engine", "bundles"},
-	"server":       {"engine", "rollout", "announce"},
+	"server":       {"engine", "rollout", "announce", "receipt"},
 	"review":       {"engine", "engine/model"},
 	"announce":     {"engine"},
 	"client":       {},
 	"notary":       {"checkpoint", "engine"},
-	"cmd/tiergate": {"audit", "checkpoint", "notary", "announce", "client", "policies", "engine", "bundles", "store", "rollout", "server", "review"},
+	"receipt":      {},
+	"cmd/tiergate": {"audit", "checkpoint", "notary", "receipt", "announce", "client", "policies", "engine", "bundles", "store", "rollout", "server", "review"},
 }
 
 // outside is which third-party modules a package may know, where that is part
@@ -37,6 +38,7 @@ var outside = map[string][]string{
 	"policies":   {},
 	"audit":      {"golang.org/x/mod"},
 	"checkpoint": {"golang.org/x/mod"},
+	"receipt":    {"github.com/go-json-experiment/json"},
 	"engine":     {"github.com/open-policy-agent/opa", "github.com/go-json-experiment/json", "github.com/google/uuid"},
 	"bundles":    {"github.com/open-policy-agent/opa", "github.com/go-json-experiment/json"},
 	"client":     {"github.com/go-json-experiment/json"},

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"crypto/ed25519"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -15,6 +16,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/tiergate/tiergate/engine"
+	"github.com/tiergate/tiergate/receipt"
 	"github.com/tiergate/tiergate/rollout"
 )
 
@@ -62,6 +64,7 @@ type Store interface {
 	ReplayAnnouncements(ctx context.Context, tenant, channel, id, actor string) (n int64, err error)
 	DiscardAnnouncement(ctx context.Context, tenant, id string) (gone bool, err error)
 	Checkpoint(ctx context.Context, tenant string) (engine.Checkpoint, error)
+	LeafOf(ctx context.Context, tenant string, seq int64) (engine.Leaf, error)
 	Leaf(ctx context.Context, tenant string, index int64) (tlog.Hash, error)
 	TreeRoot(ctx context.Context, tenant string, size int64) (tlog.Hash, error)
 	TreeProof(ctx context.Context, tenant string, leaf, size int64) (tlog.RecordProof, error)
@@ -110,6 +113,8 @@ type Options struct {
 	Allow     []netip.Prefix       // private addresses that announcements may go to
 	Announcer Announcer            // nil: nobody is woken
 	Notary    Notary               // nil: nothing is signed
+	Receipts  *receipt.Signer      // nil: answers have no receipts
+	Keys      []ed25519.PublicKey  // of receipts, present and past
 	Logger    *slog.Logger         // default slog.Default
 	Registry  *prometheus.Registry // served at /metrics; default a new one
 	Now       func() time.Time     // default time.Now
@@ -126,6 +131,9 @@ type server struct {
 	allow   []netip.Prefix
 	sender  Announcer
 	notary  Notary
+
+	receipts *receipt.Signer
+	keys     []ed25519.PublicKey
 
 	endedReads singleflight.Group
 }
@@ -165,6 +173,7 @@ var routes = []route{
 	{"GET", "/metrics", nil, (*server).serveMetrics},
 	{"GET", "/openapi.json", nil, (*server).openapi},
 	{"GET", "/approve", nil, (*server).approvePage},
+	{"GET", "/.well-known/jwks.json", nil, (*server).keySet},
 
 	{"POST", base + "/decisions", ask, (*server).decide},
 	{"POST", base + "/decisions/batch", ask, (*server).decideBatch},
@@ -232,7 +241,7 @@ func newEngine(o Options) *gin.Engine {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	s := &server{gate: o.Gate, store: o.Store, rollout: o.Rollout, tokens: o.Tokens, logger: o.Logger, metrics: newMetrics(o.Registry), now: o.Now, allow: o.Allow, sender: o.Announcer, notary: o.Notary}
+	s := &server{gate: o.Gate, store: o.Store, rollout: o.Rollout, tokens: o.Tokens, logger: o.Logger, metrics: newMetrics(o.Registry), now: o.Now, allow: o.Allow, sender: o.Announcer, notary: o.Notary, receipts: o.Receipts, keys: o.Keys}
 	gin.SetMode(gin.ReleaseMode)
 	g := gin.New()
 	_ = g.SetTrustedProxies(nil)

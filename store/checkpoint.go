@@ -143,6 +143,37 @@ func (s *Store) Leaf(ctx context.Context, tenant string, index int64) (hash tlog
 	return hash, nil
 }
 
+// LeafOf returns the leaf of the tenant's decision of that log_seq. Returns
+// engine.ErrNotFound where there is none, as of rows from before the tree.
+func (s *Store) LeafOf(ctx context.Context, tenant string, seq int64) (engine.Leaf, error) {
+	var index sql.NullInt64
+	err := s.db.reads().QueryRowContext(ctx, s.db.text(`SELECT leaf_index FROM remediation_gate_log WHERE tenant_id = $1 AND log_seq = $2`), tenant, seq).Scan(&index)
+	switch {
+	case errors.Is(err, sql.ErrNoRows) || s.matchesNothing(err) || err == nil && !index.Valid:
+		return engine.Leaf{}, fmt.Errorf("the leaf of decision %d: %w", seq, engine.ErrNotFound)
+	case err != nil:
+		return engine.Leaf{}, s.cannotRead("a leaf", err)
+	}
+	hash, err := s.Leaf(ctx, tenant, index.Int64)
+	if err != nil {
+		return engine.Leaf{}, err
+	}
+	return engine.Leaf{Index: index.Int64, Hash: hash}, nil
+}
+
+// repeatedEntry is the row that was written for an action_id before, with its
+// leaf where it has one.
+func (s *Store) repeatedEntry(ctx context.Context, tenant string, seq int64) (*engine.Entry, error) {
+	e, err := s.entryBySeq(ctx, tenant, seq)
+	if err != nil {
+		return nil, err
+	}
+	if e.Leaf, err = s.LeafOf(ctx, tenant, seq); err != nil && !errors.Is(err, engine.ErrNotFound) {
+		return nil, err
+	}
+	return e, nil
+}
+
 // Setback says whether the tenant was stopped with this reason, and released since.
 func (s *Store) Setback(ctx context.Context, tenant, reason string) (engine.Setback, error) {
 	var stopped, released int64

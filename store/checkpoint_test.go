@@ -152,3 +152,42 @@ func TestSetback(t *testing.T) {
 		}
 	})
 }
+
+// An answer knows its leaf, also when it is given again.
+func TestAnswersHaveTheirLeaf(t *testing.T) {
+	onBoth(t, func(t *testing.T, url string) {
+		s := storetest.Open(t, url)
+		ctx := t.Context()
+		var list []*engine.Entry
+		for i := range 600 { // more than a tile, of two tenants
+			list = append(list, storetest.Entry([]string{"acme", "globex"}[i%2], 0))
+		}
+		check := func(e *engine.Entry) {
+			t.Helper()
+			l, err := s.LeafOf(ctx, e.TenantID, e.LogSeq)
+			if err != nil || l != e.Leaf || !l.Known() {
+				t.Fatalf("%s %d: the answer says leaf %+v, the log %+v %v", e.TenantID, e.LogSeq, e.Leaf, l, err)
+			}
+			hash, err := s.Leaf(ctx, e.TenantID, l.Index)
+			if err != nil || hash != tlog.Hash(l.Hash) {
+				t.Fatalf("%s leaf %d: %v %v", e.TenantID, l.Index, hash, err)
+			}
+		}
+		for _, r := range s.Append(ctx, list) {
+			if r.Err != nil {
+				t.Fatal(r.Err)
+			}
+			check(r.Entry)
+		}
+		again := *list[7]
+		again.DecisionID, again.FreshActionID, again.Leaf, again.LogSeq = storetest.Entry("acme", 0).DecisionID, false, engine.Leaf{}, 0
+		r := s.Append(ctx, []*engine.Entry{&again})[0]
+		if r.Err != nil || !r.Repeated || r.Entry.DecisionID != list[7].DecisionID {
+			t.Fatalf("%+v", r)
+		}
+		check(r.Entry)
+		if _, err := s.LeafOf(ctx, "acme", 9999); !errors.Is(err, engine.ErrNotFound) {
+			t.Errorf("of no row: %v", err)
+		}
+	})
+}

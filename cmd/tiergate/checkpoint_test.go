@@ -164,7 +164,7 @@ func TestRestoredBackup(t *testing.T) {
 // wrong with a key is told before anything is served.
 func TestServeKeys(t *testing.T) {
 	g := binarytest.Serve(t, "--dev", "--database-url", storetest.SQLite(t))
-	if !strings.Contains(g.Stderr(), "no checkpoints are signed") {
+	if !strings.Contains(g.Stderr(), "no checkpoints and receipts are signed") {
 		t.Errorf("%s", g.Stderr())
 	}
 	key, pub := keygen(t, "gate.example")

@@ -48,7 +48,7 @@ func serveCommand() *cobra.Command {
 		Long: `serve answers decisions over HTTP and keeps the gate log. Without --database-url it uses the
 SQLite file tiergate.db in the working directory. It needs --tokens, or --dev for a try on loopback.
 The active bundle is in the database. --bundle, or else the built-in bundle, becomes active where there is none
-yet; after that, bundles are changed over the API. With --signing-key checkpoints of the log are signed, and with
+yet; after that, bundles are changed over the API. With --signing-key checkpoints of the log and receipts are signed, and with
 --checkpoint-dir also kept out of the database's reach (docs/checkpoints.md). With --verification-key every bundle must be signed by that key,
 the built-in one aside.
 
@@ -122,6 +122,10 @@ func serve(cmd *cobra.Command, f serveFlags) (err error) {
 	if err != nil {
 		return err
 	}
+	receipts, err := f.notary.receipts(signing.Signer)
+	if err != nil {
+		return err
+	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	s, err := store.Open(ctx, store.Options{URL: f.databaseURL, Logger: logger, Registerer: registry})
@@ -167,7 +171,7 @@ func serve(cmd *cobra.Command, f serveFlags) (err error) {
 	options := server.Options{Gate: gate, Store: s, Rollout: policies, Tokens: tokens, Dev: f.dev,
 		Allow: allow, Announcer: sender, Logger: logger, Registry: registry}
 	if signer != nil {
-		options.Notary = signer
+		options.Notary, options.Receipts, options.Keys = signer, receipts, signer.Keys().Public()
 	}
 	handler := server.New(options)
 	stopReload := reloadOnHangup(tokens, logger)
