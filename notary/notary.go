@@ -187,9 +187,6 @@ func (n *Notary) Run(ctx context.Context) {
 		cancel()
 		if err != nil && ctx.Err() == nil {
 			n.metrics.failed.WithLabelValues("database").Inc()
-			for _, s := range n.last { // what comes back may be another copy
-				s.compared = time.Time{}
-			}
 			if !failing {
 				n.logger.Error("checkpoints cannot be made; trying on", "error", err)
 			}
@@ -218,6 +215,9 @@ func (n *Notary) Turn(ctx context.Context) error {
 	for after := ""; ; {
 		changed, last, err := n.log.Trees(ctx, after, page, n.wants)
 		if err != nil {
+			for _, s := range n.last { // what comes back may be another copy
+				s.compared = time.Time{}
+			}
 			return err
 		}
 		errs = append(errs, n.sign(ctx, changed))

@@ -345,3 +345,45 @@ func TestCompareRefusesWhatItCannotTrust(t *testing.T) {
 		}
 	}
 }
+
+// faulty is a database that does not answer now and then.
+type faulty struct {
+	moved
+	down bool
+}
+
+func (f *faulty) Trees(ctx context.Context, after string, limit int, want func(string, int64) bool) ([]engine.Checkpoint, string, error) {
+	if f.down {
+		return nil, "", engine.ErrUnavailable
+	}
+	return f.moved.Trees(ctx, after, limit, want)
+}
+
+// A database that was away may come back as an older copy that has grown past the
+// last checkpoint meanwhile.
+func TestRestoredAndOutgrown(t *testing.T) {
+	url := storetest.SQLite(t)
+	before, err := store.Open(t.Context(), store.Options{URL: url, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	add(t, before, "acme")
+	before.Close(t.Context())
+	old := storetest.Copy(t, url)
+	log := &faulty{moved: moved{storetest.Open(t, url)}}
+	n := newNotary(t, Options{Log: log, Signer: newSigner(t)})
+	add(t, log.Store, "acme")
+	turn(t, n)
+	log.down = true
+	if err := n.Turn(t.Context()); err == nil {
+		t.Error("nothing was read, and that was no error")
+	}
+	log.down, log.Store = false, storetest.Open(t, old)
+	for range 4 {
+		add(t, log.Store, "acme")
+	}
+	turn(t, n)
+	if n.Held() != 1 {
+		t.Error("the copy passed for the log that was signed")
+	}
+}

@@ -33,7 +33,7 @@ func (f *notaryFlags) register(c *cobra.Command, env func(name, otherwise string
 }
 
 // load reads the keys and opens what is outside. Without --signing-key signer is nil.
-func (f notaryFlags) load() (o notary.Options, err error) {
+func (f notaryFlags) load(logger *slog.Logger) (o notary.Options, err error) {
 	push := f.push
 	if push == "" { // no default of the flag: --help must not print a password
 		push = os.Getenv("TIERGATE_CHECKPOINT_PUSH")
@@ -47,6 +47,9 @@ func (f notaryFlags) load() (o notary.Options, err error) {
 	text, err := os.ReadFile(f.key)
 	if err != nil {
 		return o, usageError{fmt.Errorf("--signing-key: %w. tiergate keygen makes one", err)}
+	}
+	if info, err := os.Stat(f.key); err == nil && info.Mode().Perm()&0o077 != 0 {
+		logger.Warn("others than its owner may read the signing key, and whoever can is the gate to those who check: chmod 600", "file", f.key)
 	}
 	if o.Signer, err = checkpoint.ParseSigner(string(text)); err != nil {
 		return o, usageError{fmt.Errorf("--signing-key %s: %w", f.key, err)}

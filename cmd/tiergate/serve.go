@@ -118,7 +118,7 @@ func serve(cmd *cobra.Command, f serveFlags) (err error) {
 	if err != nil {
 		return err
 	}
-	signing, err := f.notary.load()
+	signing, err := f.notary.load(logger)
 	if err != nil {
 		return err
 	}
