@@ -78,7 +78,8 @@ type Log interface {
 // AppendResult is the fate of one entry given to Log.Append.
 type AppendResult struct {
 	// Entry is the row that stands for this action_id: the one given, with its
-	// LogSeq, or, when Repeated, the one that was there before.
+	// LogSeq and Leaf, or, when Repeated, the one that was there before, also with
+	// its Leaf.
 	Entry    *Entry
 	Repeated bool
 	// Approval is the approval that the entry, a queued_approval, opened or

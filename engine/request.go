@@ -43,6 +43,7 @@ type Entry struct {
 	PolicyEpoch      int64 // of the activation that made Policy the active bundle
 	LogSeq           int64 // 1,2,3… per tenant; given by the log
 	DecidedAt        time.Time
+	Leaf             Leaf // given by the log; a row that was read has it only where that is said
 
 	// ApprovalID is the approval that a queued_approval waits for, or by which
 	// the decision was made again; given by the log. Supersedes is then the
@@ -60,6 +61,15 @@ type Entry struct {
 	// announced. Not kept in the log.
 	Notify []string
 }
+
+// Leaf is a row's place in its tenant's tree. The zero value is none.
+type Leaf struct {
+	Index int64
+	Hash  [32]byte // RFC 6962's leaf hash
+}
+
+// Known reports whether there is one.
+func (l Leaf) Known() bool { return l.Hash != [32]byte{} }
 
 // AutoValidFor is how long an "auto" may be acted upon.
 const AutoValidFor = time.Minute

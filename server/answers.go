@@ -33,6 +33,7 @@ type decisionAnswer struct {
 	LogSeq           int64        `json:"log_seq,omitzero"` // left out of a preview
 	DecidedAt        string       `json:"decided_at"`
 	ValidUntil       string       `json:"valid_until,omitempty"` // on auto, and on what was decided again and released
+	Receipt          string       `json:"receipt,omitempty"`     // for who asked, of what is let go; see receiptOf
 	Approval         *approvalRef `json:"approval,omitempty"`    // on queued_approval, and on what was decided again
 }
 

@@ -60,7 +60,11 @@ func (s *server) askAll(c *gin.Context, asked []*engine.Request, at []int, items
 	outcomes := s.gate.DecideBatch(c.Request.Context(), asked)
 	for k, o := range outcomes {
 		if o.Err == nil {
-			items[at[k]].decisionAnswer = s.answerOf(o.Entry)
+			a, err := s.answerWithReceipt(o.Entry)
+			if err != nil {
+				return err
+			}
+			items[at[k]].decisionAnswer = a
 			continue
 		}
 		p := s.lookUp(o.Err)

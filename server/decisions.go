@@ -56,7 +56,11 @@ func (s *server) decide(c *gin.Context) error {
 		return err
 	}
 	s.metrics.decided(e)
-	s.answer(c, http.StatusOK, s.answerOf(e))
+	a, err := s.answerWithReceipt(e)
+	if err != nil {
+		return err
+	}
+	s.answer(c, http.StatusOK, a)
 	return nil
 }
 

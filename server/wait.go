@@ -33,7 +33,7 @@ func (s *server) decision(c *gin.Context) error {
 	if err := q.err(); err != nil {
 		return err
 	}
-	tenant := who(c).tenant
+	tenant, asks := who(c).tenant, mayAsk(who(c))
 	e, err := s.readEntry(c.Request.Context(), tenant, id)
 	if err != nil {
 		return err
@@ -50,6 +50,11 @@ func (s *server) decision(c *gin.Context) error {
 		}
 	}
 	row := s.rowOf(e, false)
+	if asks {
+		if row.Receipt, err = s.releaseReceipt(c.Request.Context(), e); err != nil {
+			return err
+		}
+	}
 	if by, ok := e.LetGoBy(); ok {
 		ctx, cancel := context.WithTimeout(c.Request.Context(), readPatience)
 		defer cancel()

@@ -57,8 +57,8 @@ type actionKey struct{ tenant, id string }
 // row is an entry with its place in the log.
 type row struct {
 	*engine.Entry
+	position
 	action   string // the action_id in its canonical spelling
-	seq      int64
 	approval string // the approval_id, "" for none
 	columns  []any  // of audit.Decision, when its leaf is made
 }
@@ -317,7 +317,7 @@ func (b *batch) plan(items []*item, keys []actionKey, found map[actionKey]int64)
 		}
 		seq++
 		moved[key.tenant], here[key] = seq, seq
-		b.rows = append(b.rows, row{Entry: it.entry, action: key.id, seq: seq, approval: b.join(it)})
+		b.rows = append(b.rows, row{Entry: it.entry, action: key.id, position: position{seq: seq}, approval: b.join(it)})
 		b.written = append(b.written, it)
 	}
 	return moved
@@ -327,7 +327,7 @@ func (b *batch) plan(items []*item, keys []actionKey, found map[actionKey]int64)
 // database is told by a goroutine, so that the worker goes on.
 func (s *Store) settle(b batch) {
 	for i, it := range b.written {
-		it.tell(engine.AppendResult{Epoch: b.heads[it.entry.TenantID].epoch, PolicyEpoch: b.policy.epoch, Approval: b.approvalOf(it)}, b.rows[i].seq)
+		it.tell(engine.AppendResult{Epoch: b.heads[it.entry.TenantID].epoch, PolicyEpoch: b.policy.epoch, Approval: b.approvalOf(it)}, b.rows[i].position)
 	}
 	for _, o := range b.overdue {
 		s.hub.news(o.tenant, o.id)
@@ -345,7 +345,7 @@ func (s *Store) settle(b batch) {
 		for _, r := range b.repeated {
 			tenant := r.entry.TenantID
 			result := engine.AppendResult{Repeated: true, Epoch: b.heads[tenant].epoch, PolicyEpoch: b.policy.epoch}
-			if result.Entry, result.Err = s.entryBySeq(ctx, tenant, r.seq); result.Err != nil {
+			if result.Entry, result.Err = s.repeatedEntry(ctx, tenant, r.seq); result.Err != nil {
 				result = engine.AppendResult{Err: fmt.Errorf("%w: read the stored answer: %v", engine.ErrUnavailable, result.Err)}
 			}
 			r.finish(result)

@@ -141,7 +141,7 @@ func (c *stepper) mayStep(a *engine.Approval, step engine.ApprovalStep) error {
 // insertRow writes the row of a decision that was made again, as an append would.
 func (c *stepper) insertRow(e *engine.Entry) error {
 	c.seq++
-	r := row{Entry: e, action: e.ActionID, seq: c.seq, approval: e.ApprovalID}
+	r := row{Entry: e, action: e.ActionID, position: position{seq: c.seq}, approval: e.ApprovalID}
 	if err := c.addLeaf(insertDecision, audit.Decision, "", c.seq, r.values()); err != nil {
 		return fmt.Errorf("the row of the decision that was made again: %w", err)
 	}

@@ -35,7 +35,7 @@ type item struct {
 type call struct {
 	mu      sync.Mutex
 	results []engine.AppendResult
-	seqs    []int64 // log_seq of what was written
+	places  []position // of what was written
 	set     []bool
 	pending int
 	over    bool // nobody waits any more
@@ -52,7 +52,7 @@ func newQueue(size int) *queue {
 func (q *queue) put(entries []*engine.Entry) *call {
 	c := &call{
 		results: make([]engine.AppendResult, len(entries)),
-		seqs:    make([]int64, len(entries)),
+		places:  make([]position, len(entries)),
 		set:     make([]bool, len(entries)),
 		pending: len(entries),
 		done:    make(chan struct{}),
@@ -157,11 +157,11 @@ func (q *queue) forget(c *call) {
 }
 
 // finish tells the fate of one entry. Only the first telling counts.
-func (it *item) finish(r engine.AppendResult) { it.tell(r, 0) }
+func (it *item) finish(r engine.AppendResult) { it.tell(r, position{}) }
 
-// tell is finish for an entry that may have been written as seq. The entry
+// tell is finish for an entry that may have been written at a place. The entry
 // itself is left alone here: its owner may have gone on.
-func (it *item) tell(r engine.AppendResult, seq int64) {
+func (it *item) tell(r engine.AppendResult, at position) {
 	c := it.call
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -169,7 +169,7 @@ func (it *item) tell(r engine.AppendResult, seq int64) {
 		return
 	}
 	c.set[it.index] = true
-	c.results[it.index], c.seqs[it.index] = r, seq
+	c.results[it.index], c.places[it.index] = r, at
 	if c.pending--; c.pending == 0 {
 		c.over = true
 		close(c.done)
@@ -223,7 +223,7 @@ func (s *Store) Append(ctx context.Context, entries []*engine.Entry) []engine.Ap
 	for i := range c.results {
 		r := &c.results[i]
 		if r.Err == nil && !r.Repeated {
-			entries[i].LogSeq = c.seqs[i]
+			entries[i].LogSeq, entries[i].Leaf = c.places[i].seq, c.places[i].leaf
 			if entries[i].Approval = r.Approval; r.Approval != nil {
 				entries[i].ApprovalID = r.Approval.ID
 			}

@@ -48,6 +48,12 @@ type run struct {
 	hashes []byte
 }
 
+// position is where a row is in the log and in the tree.
+type position struct {
+	seq  int64
+	leaf engine.Leaf
+}
+
 // genesis is a row of tree_genesis.
 type genesis struct {
 	logSeq, epoch, events, outcomes int64
@@ -83,6 +89,17 @@ func (g *growth) addHash(kind *audit.Kind, id string, seq int64, hash tlog.Hash)
 	}
 	g.runs[last].hashes = append(g.runs[last].hashes, hash[:]...)
 	g.tiles = g.head.tree.Add(hash, g.tiles)
+}
+
+// newest is the leaf that was added last.
+func (g *growth) newest() (l engine.Leaf) {
+	if len(g.runs) == 0 {
+		return l
+	}
+	hashes := g.runs[len(g.runs)-1].hashes
+	l.Index = g.head.tree.Size() - 1
+	copy(l.Hash[:], hashes[len(hashes)-tlog.HashSize:])
+	return l
 }
 
 func (r *run) goesOn(kind *audit.Kind, id string, seq int64) bool {
@@ -212,9 +229,11 @@ func (w *appendWorker) grow(b *batch, moved map[string]int64, open openings) ([]
 	for i := range b.rows {
 		r := &b.rows[i]
 		r.columns = r.values()
-		if err := trees[r.TenantID].add(audit.Decision, "", r.seq, r.columns); err != nil {
+		g := trees[r.TenantID]
+		if err := g.add(audit.Decision, "", r.seq, r.columns); err != nil {
 			return nil, err
 		}
+		r.leaf = g.newest()
 	}
 	for _, o := range open.all() {
 		for i := range o.events {

@@ -20,6 +20,7 @@ import (
 const (
 	exitTampered   = 1
 	exitIncomplete = 2
+	exitSignature  = 3
 	exitUnreadable = 4
 )
 
@@ -34,6 +35,7 @@ func (e exitError) Unwrap() error { return e.error }
 type verifyFlags struct {
 	databaseURL, tenant string
 	kept                []string
+	signed              signedFlags
 }
 
 func verifyCommand() *cobra.Command {
@@ -47,17 +49,21 @@ nothing; a role with SELECT is enough. docs/tree.md says what is checked.
 
 The last line of each tenant has the tree's size and root. Keep it where nobody who runs the database can
 write, and give it back with --kept SIZE:ROOT: a log that was rewritten or cut off as a whole shows only
-so.
+so. Better, give a checkpoint that the gate has signed, with the verifier keys that you trust:
+--checkpoint FILE --key FILE. docs/checkpoints.md says where checkpoints come from.
 
 Exit 1: something is not as it was written; the first places are named.
-Exit 2: what is covered is as it was written, but some of the log is older than its tree.
-Exit 4: the log could not be read.`,
+Exit 2: what is there is as it was written, but some of the log is older than its tree, or the log is shorter
+        than its checkpoint.
+Exit 3: a checkpoint has no signature of a key that was given, or is not as it was signed.
+Exit 4: the log or a checkpoint could not be read.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return verify(cmd, &f) },
 	}
 	c.Flags().StringVar(&f.databaseURL, "database-url", "", "postgres://… or sqlite:FILE (TIERGATE_DATABASE_URL)")
 	c.Flags().StringVar(&f.tenant, "tenant", "", "only this tenant")
 	c.Flags().StringArrayVar(&f.kept, "kept", nil, "SIZE:ROOT that the tenant's tree once had; may be given more than once")
+	f.signed.register(c)
 	return c
 }
 
@@ -74,28 +80,37 @@ func verify(cmd *cobra.Command, f *verifyFlags) error {
 	case len(kept) > 0 && f.tenant == "":
 		return usageError{errors.New("--kept is of one tenant: give --tenant, too")}
 	}
+	points, err := f.signed.open()
+	if err != nil {
+		return err
+	}
 	ctx, out := cmd.Context(), cmd.OutOrStdout()
 	r, err := store.OpenReader(ctx, f.databaseURL)
 	if err != nil {
 		return exitError{err, exitUnreadable}
 	}
 	defer r.Close()
-	tenants := []string{f.tenant}
-	if f.tenant == "" {
-		if tenants, err = r.EvidenceTenants(ctx); err != nil {
-			return exitError{err, exitUnreadable}
-		}
+	tenants, err := tenantsToVerify(ctx, r, f.tenant, points)
+	if err != nil {
+		return err
 	}
 	tampered, incomplete := 0, 0
 	for _, t := range tenants {
-		report, err := audit.Verify(ctx, r, t, kept...)
+		known, short, err := compareLength(ctx, r, t, points[t])
+		if err != nil {
+			return exitError{err, exitUnreadable}
+		}
+		report, err := audit.Verify(ctx, r, t, append(known, kept...)...)
 		if err != nil {
 			return exitError{fmt.Errorf("tenant %s: %w", t, err), exitUnreadable}
 		}
 		writeReport(out, report)
+		if short != "" {
+			fmt.Fprintf(out, "%s: %s\n", client.Printable(t), short)
+		}
 		if len(report.Faults) > 0 {
 			tampered++
-		} else if report.NotCovered != "" {
+		} else if report.NotCovered != "" || short != "" {
 			incomplete++
 		}
 	}
@@ -103,7 +118,7 @@ func verify(cmd *cobra.Command, f *verifyFlags) error {
 	case tampered > 0:
 		return exitError{fmt.Errorf("of %d tenants %d have evidence that is not as it was written", len(tenants), tampered), exitTampered}
 	case incomplete > 0:
-		return exitError{fmt.Errorf("of %d tenants %d have evidence that is older than its tree", len(tenants), incomplete), exitIncomplete}
+		return exitError{fmt.Errorf("of %d tenants %d have evidence that is older than its tree, or that is missing", len(tenants), incomplete), exitIncomplete}
 	}
 	return nil
 }
