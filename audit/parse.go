@@ -44,15 +44,28 @@ func (k *Kind) ParseLeaf(b []byte) ([]any, error) {
 // which has none, its change_id; 0 of a genesis, -1 where there is none. It looks
 // for no more than that, and is meant for finding rows before they are checked.
 func (k *Kind) Index(leaf []byte) int64 {
-	name := `,"leaf_index":`
 	switch k {
 	case Genesis:
 		return 0
 	case PolicyChange:
-		name = `,"change_id":`
+		return member(leaf, "change_id")
 	}
+	return member(leaf, "leaf_index")
+}
+
+// Seq is the number of the row among its kind's, as Index is its leaf's; -1 where
+// there is none.
+func (k *Kind) Seq(leaf []byte) int64 {
+	if name := seqColumns[k]; name != "" {
+		return member(leaf, name)
+	}
+	return member(leaf, "seq")
+}
+
+// member finds an integer that is not the first member; -1 where there is none.
+func member(leaf []byte, name string) int64 {
 	// Inside a string the quotes of such a name would be escaped.
-	_, rest, ok := bytes.Cut(leaf, []byte(name))
+	_, rest, ok := bytes.Cut(leaf, []byte(`,"`+name+`":`))
 	if !ok {
 		return -1
 	}

@@ -3,6 +3,7 @@ package evidence_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
@@ -243,3 +244,5 @@ var errChanged, errFormat = evidence.ErrChanged, evidence.ErrFormat
 func refusedAs(err error, want ...error) bool {
 	return slices.ContainsFunc(want, func(w error) bool { return errors.Is(err, w) })
 }
+
+func digest(b []byte) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(b)) }

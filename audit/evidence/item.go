@@ -45,7 +45,7 @@ func (i *Item) Clone() *Item {
 const MaxLineBytes = 16 << 20
 
 // append appends the line, without a line break. Members stand in the order of
-// their names and nothing is between them, so that an item has one spelling.
+// their names, and nothing is between them.
 func (i *Item) append(b []byte) []byte {
 	b = append(b, '{')
 	member := func(name string) {

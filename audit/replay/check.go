@@ -234,7 +234,7 @@ func (c *checker) grow(hash tlog.Hash) {
 			return false
 		}
 		if root := c.edge.Root(); root != k.Root {
-			c.report.add(place{Leaf: k.Size - 1}.fault(Tampered, fmt.Sprintf("by %s the tree of the first %d leaves had the root %v, and has %v here: what is there was rewritten", k.Name, k.Size, k.Root, root)))
+			c.report.add(place{Leaf: -1}.fault(Tampered, fmt.Sprintf("by %s the tree of the first %d leaves had the root %v, and has %v here: what is there was rewritten", k.Name, k.Size, k.Root, root)))
 		} else {
 			c.report.Checkpoints++
 		}
@@ -259,12 +259,12 @@ func (c *checker) end() {
 		r.add(place{Leaf: -1}.fault(Incomplete, "there is no leaf: nothing is shown"))
 	}
 	if w := c.Want; w != nil && size != w.Size {
-		r.add(place{Leaf: min(size, w.Size)}.fault(Incomplete, fmt.Sprintf("there are %d leaves, and the tree has %d", size, w.Size)))
+		r.add(place{Leaf: -1}.fault(Incomplete, fmt.Sprintf("there are %d leaves, and the tree has %d", size, w.Size)))
 	} else if w != nil && r.Root != w.Root {
 		r.add(place{Leaf: -1}.fault(Tampered, fmt.Sprintf("the root of the leaves is %v, and the tree's is %v", r.Root, w.Root)))
 	}
 	for _, k := range c.kept {
-		r.add(place{Leaf: size}.fault(Incomplete, fmt.Sprintf("by %s the tree had %d leaves once, and has %d here: its end is missing", k.Name, k.Size, size)))
+		r.add(place{Leaf: -1}.fault(Incomplete, fmt.Sprintf("by %s the tree had %d leaves once, and has %d here: its end is missing", k.Name, k.Size, size)))
 	}
 	c.window(size)
 }

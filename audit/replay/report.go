@@ -73,11 +73,12 @@ func newReport(tenant string) *Report {
 func (r *Report) count(kind *audit.Kind) { r.Rows[kind.Name]++ }
 
 func compareFaults(a, b Fault) int {
-	return cmp.Or(cmp.Compare(b.Class, a.Class), cmp.Compare(a.Leaf, b.Leaf), cmp.Compare(a.Text, b.Text))
+	whole := func(f Fault) int { return int(min(f.Leaf, 0)) } // of the log as a whole comes first
+	return cmp.Or(cmp.Compare(whole(a), whole(b)), cmp.Compare(b.Class, a.Class), cmp.Compare(a.Leaf, b.Leaf), cmp.Compare(a.Text, b.Text))
 }
 
-// add is safe for concurrent use. What is tampered with comes before what is
-// missing, then the first place, whichever worker found it first.
+// add is safe for concurrent use. What is of the log as a whole comes first, then
+// what is tampered with, then the first place, whichever worker found it first.
 func (r *Report) add(f Fault) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

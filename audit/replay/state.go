@@ -53,12 +53,12 @@ func (s *state) begin(tenant string) (err error) {
 
 // next is what the next decision must have been made under.
 func (s *state) next(i *evidence.Item) seen {
+	want := int64(-1)
 	if s.logSeq >= 0 {
-		s.logSeq++
-	} else if values, err := audit.Decision.ParseLeaf(i.Leaf); err == nil {
-		s.logSeq = integerOf(values, audit.Decision, "log_seq")
+		want = s.logSeq + 1
 	}
-	return seen{s.snapshot, s.broken, s.epoch, s.logSeq, s.policy}
+	s.logSeq = audit.Decision.Seq(i.Leaf) // whatever it is: the next ones are held against it
+	return seen{s.snapshot, s.broken, s.epoch, want, s.policy}
 }
 
 // absent: leaves went by that nobody can look into. Of changes all should be
@@ -77,7 +77,7 @@ func (s *state) absent(i *evidence.Item, wanted bool) {
 // worth looking further; the fault is told then.
 func (c *checker) leafOf(at *place, i *evidence.Item) (values []any, ok bool) {
 	if i.Hashes != nil && recordHash(i.Leaf) != tlog.Hash(i.Hashes) {
-		at.seq = seqOf(i)
+		at.seq = max(0, i.Kind.Seq(i.Leaf))
 		c.report.add(at.fault(Tampered, "the row is not as it was written: its leaf has another hash"))
 		return nil, false
 	}
@@ -99,15 +99,6 @@ func (c *checker) leafOf(at *place, i *evidence.Item) (values []any, ok bool) {
 }
 
 var seqColumn = map[*audit.Kind]string{audit.Decision: "log_seq", audit.ConfigChange: "epoch", audit.PolicyChange: "change_id", audit.ApprovalEvent: "seq", audit.Outcome: "seq"}
-
-// seqOf is the number that a row claims, if it can be read at all.
-func seqOf(i *evidence.Item) int64 {
-	values, err := i.Kind.ParseLeaf(i.Leaf)
-	if err != nil {
-		return 0
-	}
-	return integerOf(values, i.Kind, seqColumn[i.Kind])
-}
 
 // recordHash is the hash of a leaf, tlog.RecordHash without a copy of its bytes.
 func recordHash(leaf []byte) (sum tlog.Hash) {

@@ -44,7 +44,7 @@ func Log(t testing.TB, url string, n int) (phases []time.Time) {
 	l.ask("acme", n)
 	l.approve(l.queued)
 	soon := time.Now().Add(time.Minute)
-	must(s.PutOverride(t.Context(), &engine.Override{TenantID: "acme", ActionType: "block_ip", Mode: engine.ModeBlock, Constraints: []byte(`{"target":["ip:10.0.0.1","ip:10.0.0.2"]}`), ExpiresAt: &soon}, l.meta))(t)
+	must(s.PutOverride(t.Context(), &engine.Override{TenantID: "acme", ActionType: "block_ip", Mode: engine.ModeBlock, Constraints: []byte(`{"target_prefix":["ip:10.","host:wks-"]}`), ExpiresAt: &soon}, l.meta))(t)
 	must(s.PutOverride(t.Context(), &engine.Override{TenantID: "acme", ActionType: "run_script", Mode: engine.ModeForceAuto, Constraints: []byte(`{"min_confidence":0.5}`)}, l.meta))(t)
 	mark()
 	l.ask("acme", n)
