@@ -172,7 +172,7 @@ func (v *verification) say(r *findings) error {
 		}
 	}
 	if r.Checkpoints > 0 {
-		rows += fmt.Sprintf("; %d checkpoints agree", r.Checkpoints)
+		rows += fmt.Sprintf("; checkpoints that agree: %d", r.Checkpoints)
 	}
 	line("%s: %d:%s", rows, r.Size, r.Root)
 	return nil

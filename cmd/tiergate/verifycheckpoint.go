@@ -68,9 +68,6 @@ func (v *verification) checkpoints(r *findings, own []byte, with []named) []repl
 			r.Notes = append(r.Notes, "the keys are those that came with the file: they vouch for nothing that whoever made it could not have made up; give --key")
 		}
 	}
-	if len(all) == 0 && len(kept) == 0 {
-		r.Notes = append(r.Notes, "there is no checkpoint: whether the log was rewritten or cut off as a whole cannot be told")
-	}
 	for _, n := range all {
 		c, err := checkpoint.Open(n.text, keys)
 		switch {

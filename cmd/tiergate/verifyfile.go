@@ -60,6 +60,9 @@ func (v *verification) checkFile(ctx context.Context, f *evidence.File, bar *pro
 		with = append(with, named{name, list[name]})
 	}
 	o := v.options(f.Tenant, v.checkpoints(found, own, with), filePolicies(f), bar)
+	if len(o.Kept) == 0 && len(found.Signatures) == 0 {
+		found.Notes = append(found.Notes, "there is no checkpoint: whether the log was rewritten or cut off as a whole cannot be told")
+	}
 	if found.Report, err = replay.CheckFile(ctx, f, o); err != nil {
 		return nil, err
 	}
