@@ -29,7 +29,8 @@ var arrows = map[string][]string{
 	"review":         {"engine", "engine/model"},
 	"announce":       {"engine"},
 	"client":         {},
-	"cmd/tiergate":   {"audit", "checkpoint", "audit/evidence", "audit/replay", "announce", "client", "policies", "engine", "bundles", "store", "rollout", "server", "review"},
+	"notary":         {"checkpoint", "engine"},
+	"cmd/tiergate":   {"audit", "audit/evidence", "audit/replay", "checkpoint", "notary", "announce", "client", "policies", "engine", "bundles", "store", "rollout", "server", "review"},
 }
 
 // outside is which third-party modules a package may know, where that is part

@@ -33,7 +33,15 @@ func (s *server) readyz(c *gin.Context) error {
 		EpochLag    int64  `json:"epoch_lag"`
 		Revision    string `json:"revision"`
 		BundleHash  string `json:"bundle_hash"`
+		Checkpoints any    `json:"checkpoints,omitempty"` // where they are signed
 	}{Writable: h.Writable, ClockSkewMS: h.ClockSkew.Milliseconds(), EpochLag: h.EpochLag, Revision: id.Revision, BundleHash: id.BundleHash}
+	if s.notary != nil {
+		// None of this makes the gate unready: it decides, and held tenants are stopped.
+		a.Checkpoints = struct {
+			TenantsHeld int    `json:"tenants_held"`
+			Fault       string `json:"fault,omitempty"`
+		}{s.notary.Held(), s.notary.Failing()}
+	}
 	switch {
 	case !h.Writable:
 		a.Detail = "the database cannot be written"

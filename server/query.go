@@ -89,6 +89,18 @@ func (q *query) time(key string) (t time.Time) {
 	return t
 }
 
+// number is a whole number that must be given, from least to 2^53 − 1, which is
+// as far as every reader of JSON can count.
+func (q *query) number(key string, least int64) int64 {
+	s := q.text(key)
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || n < least || n >= 1<<53 || strconv.FormatInt(n, 10) != s {
+		q.faults.add(key, "is needed, a number from %d on", least)
+		return least
+	}
+	return n
+}
+
 func (q *query) limit() int {
 	s := q.text("limit")
 	if s == "" {

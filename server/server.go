@@ -11,6 +11,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/mod/sumdb/tlog"
 	"golang.org/x/sync/singleflight"
 
 	"github.com/tiergate/tiergate/engine"
@@ -60,6 +61,11 @@ type Store interface {
 	Announcement(ctx context.Context, tenant, id string) (*engine.Announcement, error)
 	ReplayAnnouncements(ctx context.Context, tenant, channel, id, actor string) (n int64, err error)
 	DiscardAnnouncement(ctx context.Context, tenant, id string) (gone bool, err error)
+	Checkpoint(ctx context.Context, tenant string) (engine.Checkpoint, error)
+	Leaf(ctx context.Context, tenant string, index int64) (tlog.Hash, error)
+	TreeRoot(ctx context.Context, tenant string, size int64) (tlog.Hash, error)
+	TreeProof(ctx context.Context, tenant string, leaf, size int64) (tlog.RecordProof, error)
+	TreeConsistency(ctx context.Context, tenant string, from, to int64) (tlog.TreeProof, error)
 	Health(ctx context.Context) engine.Health
 }
 
@@ -79,6 +85,15 @@ type Rollout interface {
 	Ready() error
 }
 
+// Notary signs the tenants' trees. *notary.Notary is one.
+type Notary interface {
+	// Held is how many tenants are stopped because their log is not the one that
+	// was signed.
+	Held() int
+	// Failing says what keeps checkpoints from getting outside, "" for nothing.
+	Failing() string
+}
+
 // Announcer sends announcements. *announce.Dispatcher is one.
 type Announcer interface {
 	// Wake ends the rest of a channel that failed: somebody has looked after it.
@@ -94,6 +109,7 @@ type Options struct {
 	Dev       bool                 // answer only to loopback names in Host
 	Allow     []netip.Prefix       // private addresses that announcements may go to
 	Announcer Announcer            // nil: nobody is woken
+	Notary    Notary               // nil: nothing is signed
 	Logger    *slog.Logger         // default slog.Default
 	Registry  *prometheus.Registry // served at /metrics; default a new one
 	Now       func() time.Time     // default time.Now
@@ -109,6 +125,7 @@ type server struct {
 	now     func() time.Time
 	allow   []netip.Prefix
 	sender  Announcer
+	notary  Notary
 
 	endedReads singleflight.Group
 }
@@ -196,6 +213,10 @@ var routes = []route{
 
 	{"GET", base + "/gate-log", read, (*server).gateLog},
 	{"GET", base + "/gate-log/summary", read, (*server).summary},
+
+	{"GET", base + "/log/checkpoint", read, (*server).checkpoint},
+	{"GET", base + "/log/proof", read, (*server).inclusionProof},
+	{"GET", base + "/log/consistency", read, (*server).consistencyProof},
 }
 
 // New returns the gate's HTTP handler.
@@ -211,7 +232,7 @@ func newEngine(o Options) *gin.Engine {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	s := &server{gate: o.Gate, store: o.Store, rollout: o.Rollout, tokens: o.Tokens, logger: o.Logger, metrics: newMetrics(o.Registry), now: o.Now, allow: o.Allow, sender: o.Announcer}
+	s := &server{gate: o.Gate, store: o.Store, rollout: o.Rollout, tokens: o.Tokens, logger: o.Logger, metrics: newMetrics(o.Registry), now: o.Now, allow: o.Allow, sender: o.Announcer, notary: o.Notary}
 	gin.SetMode(gin.ReleaseMode)
 	g := gin.New()
 	_ = g.SetTrustedProxies(nil)

@@ -54,6 +54,7 @@ type Store struct {
 	warning string
 
 	known    sync.Map // tenant id → struct{}: tenants that have a head row
+	damaged  sync.Map // tenant id → nil: tenants whose tree's head cannot be read, as was logged
 	catchUp  sync.Mutex
 	lastErr  lastError
 	news     chan struct{}        // of the policy; holds one

@@ -37,6 +37,7 @@ type serveFlags struct {
 	dev, accept                       bool
 	key                               verifierFlags
 	announce                          announceFlags
+	notary                            notaryFlags
 }
 
 func serveCommand() *cobra.Command {
@@ -47,7 +48,8 @@ func serveCommand() *cobra.Command {
 		Long: `serve answers decisions over HTTP and keeps the gate log. Without --database-url it uses the
 SQLite file tiergate.db in the working directory. It needs --tokens, or --dev for a try on loopback.
 The active bundle is in the database. --bundle, or else the built-in bundle, becomes active where there is none
-yet; after that, bundles are changed over the API. With --verification-key every bundle must be signed by that key,
+yet; after that, bundles are changed over the API. With --signing-key checkpoints of the log are signed, and with
+--checkpoint-dir also kept out of the database's reach (docs/checkpoints.md). With --verification-key every bundle must be signed by that key,
 the built-in one aside.
 
 Every flag has an environment variable, TIERGATE_ and its name: TIERGATE_DATABASE_URL.`,
@@ -69,6 +71,7 @@ Every flag has an environment variable, TIERGATE_ and its name: TIERGATE_DATABAS
 	c.Flags().BoolVar(&f.dev, "dev", dev, `loopback only, with the built-in token "dev" (TIERGATE_DEV)`)
 	f.key.register(c)
 	f.announce.register(c)
+	f.notary.register(c, env)
 	c.RunE = func(cmd *cobra.Command, _ []string) error {
 		if devErr != nil {
 			return usageError{fmt.Errorf("TIERGATE_DEV: want true or false: %w", devErr)}
@@ -115,6 +118,10 @@ func serve(cmd *cobra.Command, f serveFlags) (err error) {
 	if err != nil {
 		return err
 	}
+	signing, err := f.notary.load()
+	if err != nil {
+		return err
+	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	s, err := store.Open(ctx, store.Options{URL: f.databaseURL, Logger: logger, Registerer: registry})
@@ -138,6 +145,12 @@ func serve(cmd *cobra.Command, f serveFlags) (err error) {
 	policy, epoch := policies.Policy()
 	gate := engine.NewGate(engine.GateOptions{Facts: s, Log: s, Approvals: s, Policy: policy, PolicyEpoch: epoch, EngineVersion: engineVersion(), Logger: logger})
 	policies.Start(gate)
+	// Before anything is answered: a log that was set back stops its tenant.
+	signer, stopSigning, err := notarize(ctx, signing, s, logger, registry)
+	if err != nil {
+		return err
+	}
+	defer stopSigning()
 	listener, err := net.ListenTCP("tcp", addr)
 	if err != nil {
 		return fmt.Errorf("listen on %s: %w", f.addr, err)
@@ -151,8 +164,12 @@ func serve(cmd *cobra.Command, f serveFlags) (err error) {
 		return err
 	}
 	defer stopAnnouncing()
-	handler := server.New(server.Options{Gate: gate, Store: s, Rollout: policies, Tokens: tokens, Dev: f.dev,
-		Allow: allow, Announcer: sender, Logger: logger, Registry: registry})
+	options := server.Options{Gate: gate, Store: s, Rollout: policies, Tokens: tokens, Dev: f.dev,
+		Allow: allow, Announcer: sender, Logger: logger, Registry: registry}
+	if signer != nil {
+		options.Notary = signer
+	}
+	handler := server.New(options)
 	stopReload := reloadOnHangup(tokens, logger)
 	defer stopReload()
 	srv := server.HTTPServer(f.addr, handler)
