@@ -2,6 +2,8 @@ package store
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"time"
 
 	"github.com/tiergate/tiergate/audit/evidence"
@@ -27,4 +29,20 @@ func (r *Reader) DecisionsBetween(ctx context.Context, tenant string, from, to t
 		}
 	}
 	return first, last, nil
+}
+
+// Checkpoint is evidence.Source's.
+func (r *Reader) Checkpoint(ctx context.Context, tenant string, size int64) ([]byte, error) {
+	if !r.has(ctx, "tree_checkpoint") {
+		return nil, nil
+	}
+	var note string
+	err := r.db.QueryRowContext(ctx, r.text(`SELECT note FROM tree_checkpoint WHERE tenant_id = $1 AND tree_size <= $2 ORDER BY tree_size DESC LIMIT 1`), tenant, size).Scan(&note)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, r.cannotRead("a checkpoint", err)
+	}
+	return []byte(note), nil
 }

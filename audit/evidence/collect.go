@@ -18,6 +18,9 @@ type Source interface {
 	DecisionsBetween(ctx context.Context, tenant string, from, to time.Time) (first, last int64, err error)
 	// BundleArchives returns the archives that are kept of a bundle, newest first.
 	BundleArchives(ctx context.Context, hash string) ([][]byte, error)
+	// Checkpoint returns the newest signed checkpoint that is kept of the tenant's
+	// tree with at most size leaves, nil where there is none.
+	Checkpoint(ctx context.Context, tenant string, size int64) ([]byte, error)
 }
 
 // Window is the part of a tenant's log that is asked for.

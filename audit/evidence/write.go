@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -22,8 +23,8 @@ import (
 type Options struct {
 	Window
 	Generator string // names the program and its version
-	// Checkpoints are signed notes, by the names that they get: NAME.txt. Keys are
-	// verifier keys, one a line.
+	// Checkpoints are signed notes beside the newest one that the database keeps, by
+	// the names that they get: NAME.txt. Keys are verifier keys, one a line.
 	Checkpoints map[string][]byte
 	Keys        []byte
 	// Statement makes the member statement.html; nil: there is none.
@@ -113,8 +114,19 @@ func Write(ctx context.Context, w io.Writer, source Source, o Options) (*Manifes
 			return nil, err
 		}
 	}
-	for _, name := range sortedKeys(o.Checkpoints) {
-		if err := f.bytes(checkFolder+name, o.Checkpoints[name]); err != nil {
+	checkpoints := maps.Clone(o.Checkpoints)
+	newest, err := source.Checkpoint(ctx, o.Tenant, m.TreeSize)
+	if err != nil {
+		return nil, err
+	}
+	if newest != nil {
+		if checkpoints == nil {
+			checkpoints = map[string][]byte{}
+		}
+		checkpoints["newest.txt"] = newest
+	}
+	for _, name := range sortedKeys(checkpoints) {
+		if err := f.bytes(checkFolder+name, checkpoints[name]); err != nil {
 			return nil, err
 		}
 	}

@@ -68,6 +68,10 @@ func (v *verification) checkpoints(r *findings, own []byte, with []named) []repl
 			r.Notes = append(r.Notes, "the keys are those that came with the file: they vouch for nothing that whoever made it could not have made up; give --key")
 		}
 	}
+	if len(with) > 0 && !v.trusted.given && len(own) == 0 {
+		r.Notes = append(r.Notes, fmt.Sprintf("%d checkpoints came with the file, and without --key nobody can tell who signed them: they were not looked at", len(with)))
+		all = v.trusted.list
+	}
 	for _, n := range all {
 		c, err := checkpoint.Open(n.text, keys)
 		switch {
