@@ -110,6 +110,7 @@ type Options struct {
 	Allow     []netip.Prefix       // private addresses that announcements may go to
 	Announcer Announcer            // nil: nobody is woken
 	Notary    Notary               // nil: nothing is signed
+	Exporter  Exporter             // nil: nothing is exported
 	Logger    *slog.Logger         // default slog.Default
 	Registry  *prometheus.Registry // served at /metrics; default a new one
 	Now       func() time.Time     // default time.Now
@@ -126,6 +127,9 @@ type server struct {
 	allow   []netip.Prefix
 	sender  Announcer
 	notary  Notary
+
+	exporter  Exporter
+	exporting chan struct{}
 
 	endedReads singleflight.Group
 }
@@ -214,6 +218,7 @@ var routes = []route{
 	{"GET", base + "/gate-log", read, (*server).gateLog},
 	{"GET", base + "/gate-log/summary", read, (*server).summary},
 
+	{"GET", exports, read, (*server).export},
 	{"GET", base + "/log/checkpoint", read, (*server).checkpoint},
 	{"GET", base + "/log/proof", read, (*server).inclusionProof},
 	{"GET", base + "/log/consistency", read, (*server).consistencyProof},
@@ -232,7 +237,7 @@ func newEngine(o Options) *gin.Engine {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	s := &server{gate: o.Gate, store: o.Store, rollout: o.Rollout, tokens: o.Tokens, logger: o.Logger, metrics: newMetrics(o.Registry), now: o.Now, allow: o.Allow, sender: o.Announcer, notary: o.Notary}
+	s := &server{gate: o.Gate, store: o.Store, rollout: o.Rollout, tokens: o.Tokens, logger: o.Logger, metrics: newMetrics(o.Registry), now: o.Now, allow: o.Allow, sender: o.Announcer, notary: o.Notary, exporter: o.Exporter, exporting: make(chan struct{}, maxExports)}
 	gin.SetMode(gin.ReleaseMode)
 	g := gin.New()
 	_ = g.SetTrustedProxies(nil)
@@ -262,8 +267,8 @@ const readPatience = 10 * time.Second
 
 func (s *server) handler(r route) gin.HandlerFunc {
 	return func(c *gin.Context) {
-		// A long poll bounds its reads itself.
-		if r.method == http.MethodGet && r.path != waits {
+		// A long poll bounds its reads itself, and an export reads in short queries.
+		if r.method == http.MethodGet && r.path != waits && r.path != exports {
 			ctx, cancel := context.WithTimeout(c.Request.Context(), readPatience)
 			defer cancel()
 			c.Request = c.Request.WithContext(ctx)

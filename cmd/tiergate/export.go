@@ -1,16 +1,20 @@
 package main
 
 import (
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/tiergate/tiergate/audit/evidence"
+	"github.com/tiergate/tiergate/engine"
+	"github.com/tiergate/tiergate/server"
 	"github.com/tiergate/tiergate/store"
 )
 
@@ -83,6 +87,20 @@ func (f *exportFlags) options() (o evidence.Options, err error) {
 		}
 	}
 	return o, nil
+}
+
+// exporter writes evidence files over HTTP, through the gate's own connections.
+func exporter(s *store.Store) server.Exporter {
+	return func(ctx context.Context, w io.Writer, tenant string, from, to time.Time) error {
+		_, err := evidence.Write(ctx, w, s.Reader(ctx), evidence.Options{Window: evidence.Window{Tenant: tenant, From: from, To: to}, Generator: engineVersion()})
+		if errors.Is(err, evidence.ErrNoTree) {
+			return server.ErrNothing
+		}
+		if err != nil {
+			return fmt.Errorf("%w: export: %w", engine.ErrUnavailable, err)
+		}
+		return nil
+	}
 }
 
 // maxSmallFile bounds checkpoints and lists of keys.
