@@ -187,6 +187,9 @@ func (n *Notary) Run(ctx context.Context) {
 		cancel()
 		if err != nil && ctx.Err() == nil {
 			n.metrics.failed.WithLabelValues("database").Inc()
+			for _, s := range n.last { // what comes back may be another copy
+				s.compared = time.Time{}
+			}
 			if !failing {
 				n.logger.Error("checkpoints cannot be made; trying on", "error", err)
 			}

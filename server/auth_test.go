@@ -60,6 +60,11 @@ var contract = map[string]string{
 	"DELETE /bundles/:bundle_hash/shadow": "policy_admin",
 	"GET /bundles/:bundle_hash/shadow":    "policy_admin", // and auditors of all tenants
 	"GET /gate-log/summary":               "auditor",
+	"GET /export":                         "auditor",
+
+	"GET /log/checkpoint":  "auditor",
+	"GET /log/proof":       "auditor",
+	"GET /log/consistency": "auditor",
 }
 
 const someID = "0197f1c2-0000-7000-8000-000000000000"

@@ -46,7 +46,7 @@ func TestExport(t *testing.T) {
 	r.must(403, "acme-operator", "GET", exports, "")
 	r.must(401, "nobody", "GET", exports, "")
 	r.must(404, "any-auditor", "GET", exports, "", "X-Tenant-ID", "nothing-here")
-	r.must(403, "acme-auditor", "GET", exports, "", "X-Tenant-ID", "globex")
+	r.must(404, "acme-auditor", "GET", exports, "", "X-Tenant-ID", "globex")
 	for _, query := range []string{"?from=x", "?from=2026-02-01T00:00:00Z&to=2026-01-01T00:00:00Z", "?tenant=globex", "?from=2026-02-01T00:00:00Z&from=2026-02-01T00:00:00Z", "?to="} {
 		r.must(400, "acme-auditor", "GET", exports+query, "")
 	}

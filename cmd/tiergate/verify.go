@@ -18,6 +18,7 @@ import (
 
 	"github.com/tiergate/tiergate/audit"
 	"github.com/tiergate/tiergate/audit/replay"
+	"github.com/tiergate/tiergate/checkpoint"
 	"github.com/tiergate/tiergate/client"
 )
 
@@ -38,10 +39,10 @@ type exitError struct {
 func (e exitError) Unwrap() error { return e.error }
 
 type verifyFlags struct {
-	databaseURL, tenant     string
-	kept, checkpoints, keys []string
-	noRedecide, treeOnly    bool
-	json                    bool
+	databaseURL, tenant        string
+	kept                       []string
+	signed                     signedFlags
+	noRedecide, treeOnly, json bool
 }
 
 func verifyCommand() *cobra.Command {
@@ -58,14 +59,15 @@ file says of itself. With --database-url it reads the database beside the gate, 
 nothing; a role with SELECT is enough. docs/tree.md and docs/evidence.md say what is checked.
 
 What was rewritten or cut off as a whole shows only against something that was kept elsewhere: signed
-checkpoints (--checkpoint, with --key), or size and root of the tree as verify prints them (--kept SIZE:ROOT).
-Keys that come with a file vouch for nothing alone: give --key from a place that whoever made the file cannot
+checkpoints (--checkpoint FILE --key FILE; docs/checkpoints.md says where they come from), or size and root of the
+tree as verify prints them (--kept SIZE:ROOT). Keys that come with a file vouch for nothing alone: give --key from a place that whoever made the file cannot
 write.
 
 Exit 1: something is not as it was written, or not true; the first places are named.
-Exit 2: what is there is as it was written, but something is missing, or older than the tree.
-Exit 3: a key or a signature is bad.
-Exit 4: it could not be read.`,
+Exit 2: what is there is as it was written, but something is missing, or older than the tree, or the log is
+        shorter than its checkpoint.
+Exit 3: a checkpoint has no signature of a key that was given, or is not as it was signed.
+Exit 4: the log, the file or a checkpoint could not be read.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if os.Getenv("GOGC") == "" {
@@ -77,8 +79,7 @@ Exit 4: it could not be read.`,
 	c.Flags().StringVar(&f.databaseURL, "database-url", "", "postgres://… or sqlite:FILE (TIERGATE_DATABASE_URL)")
 	c.Flags().StringVar(&f.tenant, "tenant", "", "only this tenant")
 	c.Flags().StringArrayVar(&f.kept, "kept", nil, "SIZE:ROOT that the tenant's tree once had; may be given more than once")
-	c.Flags().StringArrayVar(&f.checkpoints, "checkpoint", nil, "file with a signed checkpoint of the tenant's tree; may be given more than once")
-	c.Flags().StringArrayVar(&f.keys, "key", nil, "file with verifier keys, one a line; may be given more than once")
+	f.signed.register(c)
 	c.Flags().BoolVar(&f.noRedecide, "no-redecide", false, "do not decide the rows again, which takes most of the time")
 	c.Flags().BoolVar(&f.treeOnly, "tree-only", false, "of a database, only hold the rows against the tree, and look at nothing that they say")
 	c.Flags().BoolVar(&f.json, "json", false, "print one JSON object for each tenant")
@@ -106,7 +107,10 @@ func verify(cmd *cobra.Command, f *verifyFlags, file string) error {
 	for i, k := range kept {
 		v.kept = append(v.kept, replay.Checkpoint{Kept: k, Name: "--kept " + f.kept[i]})
 	}
-	if err := v.readKeys(); err != nil {
+	if err := f.signed.check(file); err != nil {
+		return err
+	}
+	if v.keys, v.points, err = f.signed.open(); err != nil {
 		return err
 	}
 	if file != "" {
@@ -125,7 +129,8 @@ type verification struct {
 	flags       *verifyFlags
 	out, stderr io.Writer
 	kept        []replay.Checkpoint
-	trusted     trusted
+	keys        checkpoint.Keys // that were given
+	points      []signedPoint
 	found       map[int]int // exit code → how many tenants
 	tenants     int
 }

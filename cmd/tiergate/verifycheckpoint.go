@@ -10,69 +10,43 @@ import (
 	"github.com/tiergate/tiergate/checkpoint"
 )
 
-// trusted is what was given to verify: keys, and checkpoints that one of them
-// has signed.
-type trusted struct {
-	keys  checkpoint.Keys
-	given bool // keys were given
-	list  []named
-}
-
-// named is the text of a checkpoint and where it came from.
+// named is the text of a checkpoint that came with a file.
 type named struct {
 	name string
 	text []byte
 }
 
-// readKeys reads the files of --key and --checkpoint.
-func (v *verification) readKeys() error {
-	for _, path := range v.flags.keys {
-		text, err := readSmall(path)
-		if err != nil {
-			return exitError{fmt.Errorf("--key: %w", err), exitUnreadable}
+// given are the heads of a tenant's tree that were given to verify.
+func (v *verification) given(tenant string) (kept []replay.Checkpoint) {
+	kept = append(kept, v.kept...)
+	for _, p := range v.points {
+		if p.Tenant == tenant {
+			kept = append(kept, replay.Checkpoint{Kept: audit.Kept{Size: p.Size, Root: p.Root}, Name: "the checkpoint " + p.path})
 		}
-		keys, err := checkpoint.ParseKeys(text)
-		if err == nil {
-			v.trusted.keys, err = v.trusted.keys.With(keys.Texts()...)
-		}
-		if err != nil {
-			return exitError{fmt.Errorf("--key %s: %w", path, err), exitSignature}
-		}
-		v.trusted.given = true
 	}
-	for _, path := range v.flags.checkpoints {
-		text, err := readSmall(path)
-		if err != nil {
-			return exitError{fmt.Errorf("--checkpoint: %w", err), exitUnreadable}
-		}
-		v.trusted.list = append(v.trusted.list, named{path, text})
-	}
-	return nil
+	return kept
 }
 
-// checkpoints opens those that were given and those that came with a file, and
-// returns the trees that they vouch for. What is bad is added to r. own are the
-// keys that came with the file, for when none were given.
+// checkpoints are those that were given and those that came with a file, opened
+// with the keys that were given; or, where none were, with own, those of the file.
+// What is bad, and what the reader should know, is added to r.
 func (v *verification) checkpoints(r *findings, own []byte, with []named) []replay.Checkpoint {
-	kept := v.kept
-	keys := v.trusted.keys
+	kept, keys := v.given(r.Tenant), v.keys
 	bad := func(name string, err error) { r.Signatures = append(r.Signatures, fmt.Sprintf("%s: %v", name, err)) }
-	all := append(append([]named(nil), v.trusted.list...), with...)
-	if len(own) > 0 {
-		ownKeys, err := checkpoint.ParseKeys(own)
-		switch {
-		case err != nil:
-			bad("keys.txt", err)
-		case !v.trusted.given:
-			keys = ownKeys
-			r.Notes = append(r.Notes, "the keys are those that came with the file: they vouch for nothing that whoever made it could not have made up; give --key")
-		}
-	}
-	if len(with) > 0 && !v.trusted.given && len(own) == 0 {
+	ownKeys, err := checkpoint.ParseKeys(own)
+	switch given := len(v.flags.signed.keys) > 0; {
+	case err != nil:
+		bad("keys.txt", err)
+		return kept
+	case len(with) == 0 || given:
+	case len(ownKeys.Texts()) == 0:
 		r.Notes = append(r.Notes, fmt.Sprintf("%d checkpoints came with the file, and without --key nobody can tell who signed them: they were not looked at", len(with)))
-		all = v.trusted.list
+		return kept
+	default:
+		keys = ownKeys
+		r.Notes = append(r.Notes, "the keys are those that came with the file: they vouch for nothing that whoever made it could not have made up; give --key")
 	}
-	for _, n := range all {
+	for _, n := range with {
 		c, err := checkpoint.Open(n.text, keys)
 		switch {
 		case err != nil:

@@ -28,6 +28,11 @@ func (v *verification) file(ctx context.Context, path string) error {
 	if v.flags.tenant != "" && v.flags.tenant != f.Tenant {
 		return usageError{fmt.Errorf("%s is of tenant %.80q, not of --tenant %s", path, f.Tenant, v.flags.tenant)}
 	}
+	for _, p := range v.points {
+		if p.Tenant != f.Tenant {
+			return usageError{fmt.Errorf("%s is of tenant %.80q, and --checkpoint %s of tenant %s", path, f.Tenant, p.path, p.Tenant)}
+		}
+	}
 	bar := newProgress(v.stderr, "verify", f.TreeSize)
 	found, err := v.checkFile(ctx, f, bar)
 	bar.Done()
@@ -120,11 +125,9 @@ func (v *verification) database(ctx context.Context) error {
 		return exitError{err, exitUnreadable}
 	}
 	defer r.Close()
-	tenants := []string{v.flags.tenant}
-	if v.flags.tenant == "" {
-		if tenants, err = r.EvidenceTenants(ctx); err != nil {
-			return unreadable(ctx, err)
-		}
+	tenants, err := tenantsToVerify(ctx, r, v.flags.tenant, v.points)
+	if err != nil {
+		return err
 	}
 	for _, t := range tenants {
 		found, err := v.checkTenant(ctx, r, t)
@@ -142,7 +145,7 @@ func (v *verification) database(ctx context.Context) error {
 // rows say against one another.
 func (v *verification) checkTenant(ctx context.Context, r *store.Reader, tenant string) (*findings, error) {
 	found := &findings{Report: &replay.Report{Tenant: tenant}}
-	checkpoints := v.checkpoints(found, nil, nil)
+	checkpoints := v.given(tenant)
 	var kept []audit.Kept
 	for _, k := range checkpoints {
 		kept = append(kept, k.Kept)
