@@ -280,7 +280,7 @@ func (v *verifier) end() error {
 		return err
 	}
 	for _, k := range v.kept {
-		v.fault(Fault{Leaf: -1, Missing: true, Text: fmt.Sprintf("the tree had %d leaves once, and has %d now: its end was cut off", k.Size, v.edge.Size())})
+		v.fault(Fault{Leaf: -1, Missing: true, Text: fmt.Sprintf("the tree had %d leaves once, and has %d now: its end is missing: it was cut off, or an older copy was restored", k.Size, v.edge.Size())})
 	}
 	if v.head.Size == 0 && rest.MaxLeaf < 0 {
 		if rest.MaxLogSeq > 0 || rest.MaxEpoch > 0 {
