@@ -77,6 +77,19 @@ func (s *ConfigSnapshot) Entry(id string) (*engine.WhitelistEntry, error) {
 	return raw.(*entry).get(), nil
 }
 
+// Entries are the whitelist entries that stand, also those that have expired, in
+// the order of their ids, at most limit, and how many there are.
+func (s *ConfigSnapshot) Entries(limit int) (list []*engine.WhitelistEntry, total int, err error) {
+	raw, err := all(s.txn.Get("whitelist", "id_prefix", key(s.tenant)))
+	if err != nil {
+		return nil, 0, err
+	}
+	for _, e := range raw[:min(limit, len(raw))] {
+		list = append(list, e.(*entry).get())
+	}
+	return list, len(raw), nil
+}
+
 // Dial is the tier and whether the tenant is stopped.
 func (s *ConfigSnapshot) Dial() (tier int, stopped bool, err error) {
 	t, err := tenantTxn(s.txn, s.tenant)

@@ -296,6 +296,9 @@ func readLine(r *bufio.Reader) ([]byte, error) {
 	}
 }
 
+// HasStatement reports whether the file has the page for people.
+func (f *File) HasStatement() bool { return f.members[statementName] != nil }
+
 // Statement copies statement.html to w, or returns ErrNoMember.
 func (f *File) Statement(w io.Writer) error {
 	m, ok := f.member(statementName)

@@ -39,6 +39,7 @@ type Statement interface {
 	Add(*Item) error
 	// Write writes the whole of it, once.
 	Write(ctx context.Context, w io.Writer, m *Manifest) error
+	Close() error
 }
 
 // Kept gives what else a statement needs.
@@ -68,6 +69,7 @@ func Write(ctx context.Context, w io.Writer, source Source, o Options) (*Manifes
 		if statement, err = o.Statement(kept); err != nil {
 			return nil, err
 		}
+		defer statement.Close()
 	}
 	bundles := bundleNames{}
 	err = f.member(leavesName, zip.Deflate, func(out io.Writer) error {

@@ -38,6 +38,8 @@ type Options struct {
 	NoRedecide bool
 	Workers    int                // 0: one for each core
 	Progress   func(leaves int64) // nil: nobody is told
+	// Each is given every item as well, in order; nil: nobody is.
+	Each func(*evidence.Item) error
 }
 
 // Checkpoint is what a tree's size and root were once, and who says so.
@@ -95,6 +97,11 @@ func Check(ctx context.Context, o Options, feed Feed) (*Report, error) {
 		j, work := c.item(ctx, i)
 		if work {
 			batch = append(batch, j)
+		}
+		if o.Each != nil {
+			if err := o.Each(i); err != nil {
+				return err
+			}
 		}
 		if o.Progress != nil {
 			o.Progress(i.Leaves())
@@ -172,7 +179,7 @@ func (c *checker) item(ctx context.Context, i *evidence.Item) (j job, work bool)
 	at := place{Leaf: i.First, kind: i.Kind}
 	if i.Hashes == nil { // a change that is older than the tree
 		if c.begun {
-			c.report.add(at.fault(Tampered, "a change from before the tree stands behind its beginning"))
+			c.report.Add(at.fault(Tampered, "a change from before the tree stands behind its beginning"))
 			return j, false
 		}
 		c.change(at, i)
@@ -188,7 +195,7 @@ func (c *checker) item(ctx context.Context, i *evidence.Item) (j job, work bool)
 	}
 	c.report.count(i.Kind)
 	if (i.Kind == audit.Genesis) != (i.First == 0) {
-		c.report.add(at.fault(Tampered, "a tree begins with its genesis and has one"))
+		c.report.Add(at.fault(Tampered, "a tree begins with its genesis and has one"))
 		return j, false
 	}
 	switch i.Kind {
@@ -216,9 +223,9 @@ func (c *checker) absent(i *evidence.Item) {
 	}
 	switch {
 	case i.Gone != "":
-		c.report.add(place{Leaf: i.First}.fault(Incomplete, "the row is gone: "+i.Gone))
+		c.report.Add(place{Leaf: i.First}.fault(Incomplete, "the row is gone: "+i.Gone))
 	case from < to:
-		c.report.add(place{Leaf: from}.fault(Incomplete, fmt.Sprintf("%d rows of the window are not here", to-from)))
+		c.report.Add(place{Leaf: from}.fault(Incomplete, fmt.Sprintf("%d rows of the window are not here", to-from)))
 	}
 	c.state.absent(i, from < to)
 }
@@ -234,7 +241,7 @@ func (c *checker) grow(hash tlog.Hash) {
 			return false
 		}
 		if root := c.edge.Root(); root != k.Root {
-			c.report.add(place{Leaf: -1}.fault(Tampered, fmt.Sprintf("by %s the tree of the first %d leaves had the root %v, and has %v here: what is there was rewritten", k.Name, k.Size, k.Root, root)))
+			c.report.Add(place{Leaf: -1}.fault(Tampered, fmt.Sprintf("by %s the tree of the first %d leaves had the root %v, and has %v here: what is there was rewritten", k.Name, k.Size, k.Root, root)))
 		} else {
 			c.report.Checkpoints++
 		}
@@ -256,15 +263,15 @@ func (c *checker) end() {
 	r, size := c.report, c.edge.Size()
 	r.Size, r.Root = size, c.edge.Root()
 	if size == 0 {
-		r.add(place{Leaf: -1}.fault(Incomplete, "there is no leaf: nothing is shown"))
+		r.Add(place{Leaf: -1}.fault(Incomplete, "there is no leaf: nothing is shown"))
 	}
 	if w := c.Want; w != nil && size != w.Size {
-		r.add(place{Leaf: -1}.fault(Incomplete, fmt.Sprintf("there are %d leaves, and the tree has %d", size, w.Size)))
+		r.Add(place{Leaf: -1}.fault(Incomplete, fmt.Sprintf("there are %d leaves, and the tree has %d", size, w.Size)))
 	} else if w != nil && r.Root != w.Root {
-		r.add(place{Leaf: -1}.fault(Tampered, fmt.Sprintf("the root of the leaves is %v, and the tree's is %v", r.Root, w.Root)))
+		r.Add(place{Leaf: -1}.fault(Tampered, fmt.Sprintf("the root of the leaves is %v, and the tree's is %v", r.Root, w.Root)))
 	}
 	for _, k := range c.kept {
-		r.add(place{Leaf: -1}.fault(Incomplete, fmt.Sprintf("by %s the tree had %d leaves once, and has %d here: its end is missing", k.Name, k.Size, size)))
+		r.Add(place{Leaf: -1}.fault(Incomplete, fmt.Sprintf("by %s the tree had %d leaves once, and has %d here: its end is missing", k.Name, k.Size, size)))
 	}
 	c.window(size)
 }
@@ -273,7 +280,7 @@ func (c *checker) end() {
 // decision beyond it, or to the end of the tree, on both sides, and not further.
 func (c *checker) window(size int64) {
 	if c.End >= 0 && (c.From == "" && c.First != 0 || c.To == "" && c.End != size) {
-		c.report.add(place{Leaf: c.First}.fault(Incomplete, "the window has no bound, and the rows do not reach to the end of the tree"))
+		c.report.Add(place{Leaf: c.First}.fault(Incomplete, "the window has no bound, and the rows do not reach to the end of the tree"))
 	}
 	time := func(list []*evidence.Item, at int) string {
 		if at < 0 || at >= len(list) {
@@ -287,12 +294,12 @@ func (c *checker) window(size int64) {
 	}
 	if c.From != "" && c.First > 0 {
 		if edge, next := time(c.first, 0), time(c.first, 1); edge >= c.From || next != "" && next < c.From {
-			c.report.add(place{Leaf: c.First}.fault(Incomplete, fmt.Sprintf("the rows begin with a decision at %s, which does not show that none since %s is left out", edge, c.From)))
+			c.report.Add(place{Leaf: c.First}.fault(Incomplete, fmt.Sprintf("the rows begin with a decision at %s, which does not show that none since %s is left out", edge, c.From)))
 		}
 	}
 	if c.To != "" && c.End >= 0 && c.End < size {
 		if edge, before := time(c.last, len(c.last)-1), time(c.last, len(c.last)-2); edge < c.To || before >= c.To {
-			c.report.add(place{Leaf: c.End - 1}.fault(Incomplete, fmt.Sprintf("the rows end with a decision at %s, which does not show that none before %s is left out", edge, c.To)))
+			c.report.Add(place{Leaf: c.End - 1}.fault(Incomplete, fmt.Sprintf("the rows end with a decision at %s, which does not show that none before %s is left out", edge, c.To)))
 		}
 	}
 }

@@ -77,9 +77,9 @@ func compareFaults(a, b Fault) int {
 	return cmp.Or(cmp.Compare(whole(a), whole(b)), cmp.Compare(b.Class, a.Class), cmp.Compare(a.Leaf, b.Leaf), cmp.Compare(a.Text, b.Text))
 }
 
-// add is safe for concurrent use. What is of the log as a whole comes first, then
+// Add is safe for concurrent use. What is of the log as a whole comes first, then
 // what is tampered with, then the first place, whichever worker found it first.
-func (r *Report) add(f Fault) {
+func (r *Report) Add(f Fault) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.Found[f.Class]++
@@ -124,10 +124,10 @@ func Tree(t *audit.Report) *Report {
 		if f.Leaf < 0 {
 			seq = 0
 		}
-		r.add(Fault{Class: class, Leaf: f.Leaf, Kind: f.Kind, Seq: seq, Text: f.Text})
+		r.Add(Fault{Class: class, Leaf: f.Leaf, Kind: f.Kind, Seq: seq, Text: f.Text})
 	}
 	if t.NotCovered != "" {
-		r.add(Fault{Class: Incomplete, Leaf: -1, Text: "not covered: " + t.NotCovered})
+		r.Add(Fault{Class: Incomplete, Leaf: -1, Text: "not covered: " + t.NotCovered})
 	}
 	switch {
 	case t.More && t.Changed:

@@ -35,7 +35,7 @@ func (w *worker) check(ctx context.Context, j *job) {
 		return
 	}
 	if err := w.input(j, values); err != nil {
-		w.report.add(j.at.fault(classOf(err), err.Error()))
+		w.report.Add(j.at.fault(classOf(err), err.Error()))
 		return
 	}
 	if j.item.Kind != audit.Decision {
@@ -43,7 +43,7 @@ func (w *worker) check(ctx context.Context, j *job) {
 	}
 	row := decisionOf(values, j.item)
 	if err := row.underWhat(&j.seen); err != nil {
-		w.report.add(j.at.fault(Tampered, err.Error()))
+		w.report.Add(j.at.fault(Tampered, err.Error()))
 	}
 	if w.last == nil || w.hash != row.bundleHash {
 		w.hash, w.last = row.bundleHash, w.policies.get(ctx, row.bundleHash)
@@ -62,7 +62,7 @@ func (w *worker) check(ctx context.Context, j *job) {
 		}
 	}
 	if err != nil && ctx.Err() == nil {
-		w.report.add(j.at.fault(classOf(err), err.Error()))
+		w.report.Add(j.at.fault(classOf(err), err.Error()))
 	}
 }
 

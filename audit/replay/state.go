@@ -78,21 +78,21 @@ func (s *state) absent(i *evidence.Item, wanted bool) {
 func (c *checker) leafOf(at *place, i *evidence.Item) (values []any, ok bool) {
 	if i.Hashes != nil && recordHash(i.Leaf) != tlog.Hash(i.Hashes) {
 		at.seq = max(0, i.Kind.Seq(i.Leaf))
-		c.report.add(at.fault(Tampered, "the row is not as it was written: its leaf has another hash"))
+		c.report.Add(at.fault(Tampered, "the row is not as it was written: its leaf has another hash"))
 		return nil, false
 	}
 	values, err := i.Kind.ParseLeaf(i.Leaf)
 	if err != nil {
-		c.report.add(at.fault(Tampered, "this was never a row: "+err.Error()))
+		c.report.Add(at.fault(Tampered, "this was never a row: "+err.Error()))
 		return nil, false
 	}
 	at.seq = integerOf(values, i.Kind, seqColumn[i.Kind])
 	if tenant := textOf(values, i.Kind, "tenant_id"); i.Kind != audit.PolicyChange && tenant != c.Tenant {
-		c.report.add(at.fault(Tampered, fmt.Sprintf("it is a row of tenant %.80q", tenant)))
+		c.report.Add(at.fault(Tampered, fmt.Sprintf("it is a row of tenant %.80q", tenant)))
 		return nil, false
 	}
 	if index := i.Kind.Index(i.Leaf); i.Hashes != nil && i.Kind != audit.PolicyChange && index != i.First {
-		c.report.add(at.fault(Tampered, fmt.Sprintf("it was leaf %d", index)))
+		c.report.Add(at.fault(Tampered, fmt.Sprintf("it was leaf %d", index)))
 		return nil, false
 	}
 	return values, true
@@ -117,11 +117,11 @@ func (c *checker) genesis(at place, i *evidence.Item) {
 	}
 	number := func(name string) int64 { return integerOf(values, audit.Genesis, name) }
 	if number("log_seq")+number("epoch")+number("approval_events")+number("outcomes") > 0 {
-		c.report.add(at.fault(Incomplete, fmt.Sprintf("the tree began when the tenant had %d decisions, %d changes of configuration, %d events of approvals and %d outcomes: nothing vouches for them",
+		c.report.Add(at.fault(Incomplete, fmt.Sprintf("the tree began when the tenant had %d decisions, %d changes of configuration, %d events of approvals and %d outcomes: nothing vouches for them",
 			number("log_seq"), number("epoch"), number("approval_events"), number("outcomes"))))
 	}
 	if number("epoch") != c.state.epoch && c.state.broken == "" {
-		c.report.add(at.fault(Incomplete, fmt.Sprintf("the configuration was changed %d times before the tree, and %d of the changes are here", number("epoch"), c.state.epoch)))
+		c.report.Add(at.fault(Incomplete, fmt.Sprintf("the configuration was changed %d times before the tree, and %d of the changes are here", number("epoch"), c.state.epoch)))
 		c.state.broken, c.state.epoch = "not all changes from before the tree are here", number("epoch")
 	}
 	c.state.logSeq = number("log_seq")
@@ -136,26 +136,30 @@ func (c *checker) change(at place, i *evidence.Item) {
 		s.broken = fmt.Sprintf("change %d of the configuration is not as it was written", s.epoch)
 		return
 	}
-	text := func(name string) string { return textOf(values, audit.ConfigChange, name) }
 	epoch := integerOf(values, audit.ConfigChange, "epoch")
 	if epoch != s.epoch && s.broken == "" {
-		c.report.add(at.fault(Tampered, fmt.Sprintf("epoch %d was to be next", s.epoch)))
+		c.report.Add(at.fault(Tampered, fmt.Sprintf("epoch %d was to be next", s.epoch)))
 		s.broken = fmt.Sprintf("change %d of the configuration is not in its place", s.epoch)
 	}
 	s.epoch = epoch
 	if s.broken != "" {
 		return
 	}
-	err := safely(func() error {
-		return s.config.Apply(engine.Change{TenantID: text("tenant_id"), Epoch: epoch, Kind: text("kind"),
-			Before: []byte(text("before")), After: []byte(text("after")), Actor: text("actor"), Reason: text("reason")})
-	})
+	err := safely(func() error { return s.config.Apply(ChangeOf(values)) })
 	if err != nil {
-		c.report.add(at.fault(Tampered, "it is no change that a gate has made: "+err.Error()))
+		c.report.Add(at.fault(Tampered, "it is no change that a gate has made: "+err.Error()))
 		s.broken = fmt.Sprintf("change %d of the configuration cannot be made", epoch)
 		return
 	}
 	s.snapshot = s.config.Snapshot()
+}
+
+// ChangeOf is the change of configuration whose leaf has these values.
+func ChangeOf(values []any) engine.Change {
+	text := func(name string) string { return textOf(values, audit.ConfigChange, name) }
+	at, _ := engine.ParseTime(text("at"))
+	return engine.Change{TenantID: text("tenant_id"), Epoch: integerOf(values, audit.ConfigChange, "epoch"), Kind: text("kind"),
+		Before: []byte(text("before")), After: []byte(text("after")), Actor: text("actor"), Reason: text("reason"), At: at}
 }
 
 // safely turns a panic into an error: what a hostile file holds is no reason to end.
@@ -185,7 +189,7 @@ func (c *checker) policyChange(at place, i *evidence.Item) {
 		Active *string `json:"active"`
 	}
 	if err := json.Unmarshal([]byte(text("after")), &after); err != nil {
-		c.report.add(at.fault(Tampered, "it is no change that a gate has made: after: "+err.Error()))
+		c.report.Add(at.fault(Tampered, "it is no change that a gate has made: after: "+err.Error()))
 	}
 	raises := slices.Contains([]string{engine.PolicySeed, engine.PolicyActivate, engine.PolicyRollback}, text("kind"))
 	before := s.policy
@@ -199,11 +203,11 @@ func (c *checker) policyChange(at place, i *evidence.Item) {
 	}
 	switch {
 	case s.change >= 0 && id != s.change:
-		c.report.add(at.fault(Tampered, fmt.Sprintf("change %d of the policy was to be next", s.change)))
+		c.report.Add(at.fault(Tampered, fmt.Sprintf("change %d of the policy was to be next", s.change)))
 	case before.epoch >= 0 && epoch != want:
-		c.report.add(at.fault(Tampered, fmt.Sprintf("the policy was at epoch %d, and a change of kind %s makes it %d, not %d", before.epoch, text("kind"), want, epoch)))
+		c.report.Add(at.fault(Tampered, fmt.Sprintf("the policy was at epoch %d, and a change of kind %s makes it %d, not %d", before.epoch, text("kind"), want, epoch)))
 	case before.epoch >= 0 && !raises && s.policy.active != before.active, raises && s.policy.active != text("bundle_hash"):
-		c.report.add(at.fault(Tampered, fmt.Sprintf("after a change of kind %s to %s the active bundle cannot be %.80q", text("kind"), text("bundle_hash"), s.policy.active)))
+		c.report.Add(at.fault(Tampered, fmt.Sprintf("after a change of kind %s to %s the active bundle cannot be %.80q", text("kind"), text("bundle_hash"), s.policy.active)))
 	}
 	s.change = id
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tiergate/tiergate/audit/evidence"
+	"github.com/tiergate/tiergate/audit/statement"
 	"github.com/tiergate/tiergate/engine"
 	"github.com/tiergate/tiergate/server"
 	"github.com/tiergate/tiergate/store"
@@ -92,7 +93,9 @@ func (f *exportFlags) options() (o evidence.Options, err error) {
 // exporter writes evidence files over HTTP, through the gate's own connections.
 func exporter(s *store.Store) server.Exporter {
 	return func(ctx context.Context, w io.Writer, tenant string, from, to time.Time) error {
-		_, err := evidence.Write(ctx, w, s.Reader(ctx), evidence.Options{Window: evidence.Window{Tenant: tenant, From: from, To: to}, Generator: engineVersion()})
+		o := evidence.Options{Window: evidence.Window{Tenant: tenant, From: from, To: to}, Generator: engineVersion()}
+		o.Statement = statementOf(ctx, o.Window)
+		_, err := evidence.Write(ctx, w, s.Reader(ctx), o)
 		if errors.Is(err, evidence.ErrNoTree) {
 			return server.ErrNothing
 		}
@@ -100,6 +103,13 @@ func exporter(s *store.Store) server.Exporter {
 			return fmt.Errorf("%w: export: %w", engine.ErrUnavailable, err)
 		}
 		return nil
+	}
+}
+
+// statementOf makes the page for people.
+func statementOf(ctx context.Context, w evidence.Window) func(*evidence.Kept) (evidence.Statement, error) {
+	return func(kept *evidence.Kept) (evidence.Statement, error) {
+		return statement.New(ctx, w, keptPolicies(kept.Bundle))
 	}
 }
 
@@ -136,7 +146,7 @@ func export(cmd *cobra.Command, f *exportFlags) error {
 	}
 	bar := newProgress(cmd.ErrOrStderr(), "export", head.Size)
 	defer bar.Done()
-	o.Progress = bar.Add
+	o.Progress, o.Statement = bar.Add, statementOf(ctx, o.Window)
 	sum := sha256.New()
 	var m *evidence.Manifest
 	err = writeWhole(f.out, func(w io.Writer) error {

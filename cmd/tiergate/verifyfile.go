@@ -3,12 +3,15 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/tiergate/tiergate/audit"
 	"github.com/tiergate/tiergate/audit/evidence"
 	"github.com/tiergate/tiergate/audit/replay"
+	"github.com/tiergate/tiergate/audit/statement"
 	"github.com/tiergate/tiergate/bundles"
 	"github.com/tiergate/tiergate/engine"
 	"github.com/tiergate/tiergate/store"
@@ -64,23 +67,75 @@ func (v *verification) checkFile(ctx context.Context, f *evidence.File, bar *pro
 	for _, name := range sortedNames(list) {
 		with = append(with, named{name, list[name]})
 	}
-	o := v.options(f.Tenant, v.checkpoints(found, own, with), filePolicies(f), bar)
+	o := v.options(f.Tenant, v.checkpoints(found, own, with), keptPolicies(f.Bundle), bar)
 	if len(o.Kept) == 0 && len(found.Signatures) == 0 {
 		found.Notes = append(found.Notes, "there is no checkpoint: whether the log was rewritten or cut off as a whole cannot be told")
 	}
+	page, err := v.statement(ctx, f)
+	if err != nil {
+		return nil, err
+	}
+	if page != nil {
+		defer page.Close()
+		o.Each = page.Add
+	}
 	if found.Report, err = replay.CheckFile(ctx, f, o); err != nil {
+		return nil, err
+	}
+	if err := compareStatement(ctx, f, page, found); err != nil {
 		return nil, err
 	}
 	found.TreeRoot = found.Root.String()
 	return found, nil
 }
 
-// filePolicies compiles the bundles of a file, or the one built in, which is the
-// same where the hash is the same.
-func filePolicies(f *evidence.File) replay.Bundles {
+// statement begins the page for people anew; nil where there is none in the file,
+// or another version has made it.
+func (v *verification) statement(ctx context.Context, f *evidence.File) (*statement.Statement, error) {
+	if !f.HasStatement() || f.Generator != engineVersion() {
+		return nil, nil
+	}
+	w := evidence.Window{Tenant: f.Tenant}
+	for _, t := range []struct {
+		text *string
+		at   *time.Time
+	}{{f.From, &w.From}, {f.To, &w.To}} {
+		if t.text != nil {
+			*t.at, _ = engine.ParseTime(*t.text) // Open has checked it
+		}
+	}
+	return statement.New(ctx, w, keptPolicies(f.Bundle))
+}
+
+// compareStatement holds the page that came with the file against the one that
+// follows from it.
+func compareStatement(ctx context.Context, f *evidence.File, page *statement.Statement, found *findings) error {
+	had, have := sha256.New(), sha256.New()
+	switch {
+	case !f.HasStatement():
+		return nil
+	case page == nil:
+		found.Notes = append(found.Notes, fmt.Sprintf("statement.html was made by %.80s, and this is %s: it was not compared with the rows", f.Generator, engineVersion()))
+		return f.Statement(had)
+	}
+	if err := f.Statement(had); err != nil {
+		return err
+	}
+	if err := page.Write(ctx, have, f.Manifest); err != nil {
+		return err
+	}
+	if !bytes.Equal(had.Sum(nil), have.Sum(nil)) {
+		found.Add(replay.Fault{Class: replay.Tampered, Leaf: -1, Text: "statement.html is not what the rows say"})
+	}
+	return nil
+}
+
+// keptPolicies compiles the bundles that are kept somewhere, or the one built in,
+// which is the same where the hash is the same.
+func keptPolicies(bundle func(context.Context, string) ([]byte, error)) replay.Bundles {
 	return func(ctx context.Context, hash string) (*engine.Policy, error) {
-		archive, err := f.Bundle(ctx, hash)
-		if errors.Is(err, evidence.ErrNoMember) {
+		archive, err := bundle(ctx, hash)
+		if errors.Is(err, evidence.ErrNoMember) || errors.Is(err, engine.ErrNotFound) {
 			return builtInPolicy(ctx, hash)
 		}
 		if err != nil {
