@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -13,9 +14,11 @@ import (
 
 	"golang.org/x/mod/sumdb/tlog"
 
+	"github.com/tiergate/tiergate/audit/evidence"
 	"github.com/tiergate/tiergate/audit/replay/replaytest"
 	"github.com/tiergate/tiergate/checkpoint"
 	"github.com/tiergate/tiergate/engine"
+	"github.com/tiergate/tiergate/store"
 	"github.com/tiergate/tiergate/store/storetest"
 )
 
@@ -168,6 +171,43 @@ func TestExportOfATamperedDatabase(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A page for people that the rows do not bear out is found, with all digests made
+// to fit: the page is made again.
+func TestForgedStatement(t *testing.T) {
+	url, dir := storetest.SQLite(t), t.TempDir()
+	replaytest.Log(t, url, 12)
+	r, err := store.OpenReader(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	w := evidence.Window{Tenant: "acme"}
+	var file bytes.Buffer
+	_, err = evidence.Write(t.Context(), &file, r, evidence.Options{Window: w, Generator: engineVersion(), Statement: func(k *evidence.Kept) (evidence.Statement, error) {
+		s, err := statementOf(t.Context(), w)(k)
+		return forged{s}, err
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := keep(t, dir, "forged.zip", file.Bytes())
+	if code, out, errs := runHere(t.Context(), "verify", path); code != exitTampered || !strings.Contains(out, "statement.html is not what the rows say") {
+		t.Errorf("%d %s%s", code, out, errs)
+	}
+}
+
+// forged says that nothing was blocked.
+type forged struct{ evidence.Statement }
+
+func (f forged) Write(ctx context.Context, w io.Writer, m *evidence.Manifest) error {
+	var page bytes.Buffer
+	if err := f.Statement.Write(ctx, &page, m); err != nil {
+		return err
+	}
+	_, err := w.Write(bytes.ReplaceAll(page.Bytes(), []byte("block_override"), []byte("tier_allows")))
+	return err
 }
 
 // Nothing is left of an export that did not come to its end.
