@@ -15,33 +15,37 @@ const module = "github.com/tiergate/tiergate/"
 // arrows is who may import whom; docs/architecture.md draws it. A folder that
 // is not here may not be imported by what ships.
 var arrows = map[string][]string{
-	"policies":     {},
-	"audit":        {},
-	"checkpoint":   {},
-	"engine":       {},
-	"engine/model": {},
-	"bundles":      {},
-	"store":        {"audit", "engine"},
-	"rollout":      {"engine", "bundles"},
-	"server":       {"engine", "rollout", "announce", "receipt"},
-	"review":       {"engine", "engine/model"},
-	"announce":     {"engine"},
-	"client":       {},
-	"notary":       {"checkpoint", "engine"},
-	"receipt":      {},
-	"cmd/tiergate": {"audit", "checkpoint", "notary", "receipt", "announce", "client", "policies", "engine", "bundles", "store", "rollout", "server", "review"},
+	"policies":        {},
+	"audit":           {},
+	"audit/evidence":  {"audit"},
+	"audit/replay":    {"audit", "audit/evidence", "engine", "engine/model", "review", "store"},
+	"audit/statement": {"audit", "audit/evidence", "audit/replay", "engine", "store"},
+	"checkpoint":      {},
+	"engine":          {},
+	"engine/model":    {},
+	"bundles":         {},
+	"store":           {"audit", "audit/evidence", "engine"},
+	"rollout":         {"engine", "bundles"},
+	"receipt":         {},
+	"server":          {"engine", "rollout", "announce", "receipt"},
+	"review":          {"engine", "engine/model"},
+	"announce":        {"engine"},
+	"client":          {},
+	"notary":          {"checkpoint", "engine"},
+	"cmd/tiergate":    {"audit", "audit/evidence", "audit/replay", "audit/statement", "checkpoint", "notary", "receipt", "announce", "client", "policies", "engine", "bundles", "store", "rollout", "server", "review"},
 }
 
 // outside is which third-party modules a package may know, where that is part
 // of the design: the engine knows OPA but no HTTP, SQL or cache.
 var outside = map[string][]string{
-	"policies":   {},
-	"audit":      {"golang.org/x/mod"},
-	"checkpoint": {"golang.org/x/mod"},
-	"receipt":    {"github.com/go-json-experiment/json"},
-	"engine":     {"github.com/open-policy-agent/opa", "github.com/go-json-experiment/json", "github.com/google/uuid"},
-	"bundles":    {"github.com/open-policy-agent/opa", "github.com/go-json-experiment/json"},
-	"client":     {"github.com/go-json-experiment/json"},
+	"policies":       {},
+	"audit":          {"golang.org/x/mod"},
+	"audit/evidence": {"golang.org/x/mod"},
+	"checkpoint":     {"golang.org/x/mod"},
+	"receipt":        {"github.com/go-json-experiment/json"},
+	"engine":         {"github.com/open-policy-agent/opa", "github.com/go-json-experiment/json", "github.com/google/uuid"},
+	"bundles":        {"github.com/open-policy-agent/opa", "github.com/go-json-experiment/json"},
+	"client":         {"github.com/go-json-experiment/json"},
 }
 
 // The arrows between packages point to the core, and test helpers stay out of

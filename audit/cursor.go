@@ -1,6 +1,16 @@
 package audit
 
-import "slices"
+import (
+	"context"
+	"slices"
+)
+
+// finder finds the rows of a tenant that leaves are about.
+type finder struct {
+	source  Source
+	tenant  string
+	cursors map[*Kind]*cursor
+}
 
 // cursor walks through the rows of a kind that are numbered without gaps, a page
 // of numbers at a time.
@@ -18,21 +28,21 @@ func seqOf(kind *Kind, row Row) int64 {
 }
 
 // find returns the row of that number, and how many there are.
-func (v *verifier) find(kind *Kind, id string, seq int64) (row Row, copies int, err error) {
+func (f *finder) find(ctx context.Context, kind *Kind, id string, seq int64) (row Row, copies int, err error) {
 	if !counted(kind) {
-		list, err := v.source.Rows(v.ctx, v.tenant, kind, id, seq, seq+1)
+		list, err := f.source.Rows(ctx, f.tenant, kind, id, seq, seq+1)
 		if len(list) > 0 {
 			row = list[0]
 		}
 		return row, len(list), err
 	}
-	c := v.rows[kind]
+	c := f.cursors[kind]
 	if c == nil {
 		c = &cursor{}
-		v.rows[kind] = c
+		f.cursors[kind] = c
 	}
 	if seq >= c.end {
-		if c.rows, err = v.source.Rows(v.ctx, v.tenant, kind, "", seq, seq+page); err != nil {
+		if c.rows, err = f.source.Rows(ctx, f.tenant, kind, "", seq, seq+page); err != nil {
 			return row, 0, err
 		}
 		c.end = seq + page

@@ -34,16 +34,17 @@ type part struct {
 type field struct {
 	column, name string
 	write        func(b []byte, value any) ([]byte, error)
+	read         func(b []byte) (value any, rest []byte, err error)
 }
 
 // The types of columns. NULL is null, whatever the type.
-func text(column string) field    { return field{column, column, writeText} }
-func id(column string) field      { return field{column, column, writeID} }
-func integer(column string) field { return field{column, column, writeInteger} }
-func number(column string) field  { return field{column, column, writeNumber} }
-func moment(column string) field  { return field{column, column, writeTime} }
-func digest(column string) field  { return field{column, column, writeDigest} }
-func content(column string) field { return field{column, column + "_digest", writeContent} }
+func text(column string) field    { return field{column, column, writeText, readText} }
+func id(column string) field      { return field{column, column, writeID, readID} }
+func integer(column string) field { return field{column, column, writeInteger, readInteger} }
+func number(column string) field  { return field{column, column, writeNumber, readNumber} }
+func moment(column string) field  { return field{column, column, writeTime, readText} }
+func digest(column string) field  { return field{column, column, writeDigest, readDigest} }
+func content(column string) field { return field{column, column + "_digest", writeContent, readDigest} }
 
 // newKind puts the fields, and "leaf" and "v" with them, in RFC 8785's order.
 func newKind(name string, fields ...field) *Kind {

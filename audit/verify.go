@@ -21,6 +21,8 @@ type Report struct {
 	// that the tree covers is as it was.
 	Faults []Fault
 	More   bool // there are more faults
+	// Changed: at least one fault, told or not, is more than that something is missing.
+	Changed bool
 	// NotCovered says what of the tenant is older than its tree; empty: nothing.
 	NotCovered string
 }
@@ -32,6 +34,8 @@ type Fault struct {
 	Seq  int64  // of its row
 	ID   string
 	Text string
+	// Missing: something is not there any more, and what is there may be as it was.
+	Missing bool
 }
 
 // String names the place.
@@ -63,7 +67,7 @@ func Verify(ctx context.Context, source Source, tenant string, kept ...Kept) (*R
 		return nil, err
 	}
 	v := &verifier{ctx: ctx, source: source, tenant: tenant, head: head, report: &Report{Tenant: tenant, Leaves: map[string]int64{}},
-		rows: map[*Kind]*cursor{}, levels: map[int][]byte{}, last: map[string]int64{}, kept: kept}
+		rows: finder{source, tenant, map[*Kind]*cursor{}}, levels: map[int][]byte{}, last: map[string]int64{}, kept: kept}
 	v.compareKept()
 	if err := v.leaves(); err != nil {
 		return nil, err
@@ -91,13 +95,14 @@ type verifier struct {
 	edge    Edge             // of the leaves so far
 	genesis []int64          // log_seq, epoch, approval_events, outcomes
 	last    map[string]int64 // kind → seq of its last leaf, of those that count
-	rows    map[*Kind]*cursor
+	rows    finder
 	levels  map[int][]byte // hashes of the tile of each level that is not complete
 	kept    []Kept
 	scratch []byte
 }
 
 func (v *verifier) fault(f Fault) {
+	v.report.Changed = v.report.Changed || !f.Missing
 	if len(v.report.Faults) == maxFaults {
 		v.report.More = true
 		return
@@ -176,13 +181,13 @@ func (v *verifier) leaf(kind *Kind, f *Fault, stored tlog.Hash) error {
 		}
 		v.last[kind.Name] = f.Seq
 	}
-	row, copies, err := v.find(kind, f.ID, f.Seq)
+	row, copies, err := v.rows.find(v.ctx, kind, f.ID, f.Seq)
 	if err != nil {
 		return err
 	}
 	switch {
 	case copies == 0:
-		f.Text = "the row is gone"
+		f.Text, f.Missing = "the row is gone", true
 		return nil
 	case copies > 1:
 		f.Text = fmt.Sprintf("%d rows claim this place", copies)
@@ -275,7 +280,7 @@ func (v *verifier) end() error {
 		return err
 	}
 	for _, k := range v.kept {
-		v.faultf("the tree had %d leaves once, and has %d now: its end was cut off", k.Size, v.edge.Size())
+		v.fault(Fault{Leaf: -1, Missing: true, Text: fmt.Sprintf("the tree had %d leaves once, and has %d now: its end is missing: it was cut off, or an older copy was restored", k.Size, v.edge.Size())})
 	}
 	if v.head.Size == 0 && rest.MaxLeaf < 0 {
 		if rest.MaxLogSeq > 0 || rest.MaxEpoch > 0 {

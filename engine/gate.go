@@ -222,7 +222,7 @@ func (g *Gate) decideOn(ctx context.Context, a *active, r *Request, facts *Facts
 		Request:       *r,
 		Verdict:       verdict,
 		Policy:        p.id,
-		Rollback:      p.rollback(r.ActionType),
+		Rollback:      p.Rollback(r.ActionType),
 		Input:         text,
 		EngineVersion: g.engine,
 		ConfigEpoch:   facts.Epoch,

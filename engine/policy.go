@@ -135,8 +135,8 @@ func (p *Policy) ID() PolicyID { return p.id }
 // Actions returns the bundle's action table, ordered by radius and name.
 func (p *Policy) Actions() []Action { return slices.Clone(p.actions) }
 
-// rollback tells how an action is undone.
-func (p *Policy) rollback(actionType string) string {
+// Rollback says how an action is undone, as the row of a decision has it.
+func (p *Policy) Rollback(actionType string) string {
 	if a, ok := p.actionByType[actionType]; ok {
 		return a.Rollback
 	}

@@ -140,7 +140,7 @@ func (r *replayer) replay(ctx context.Context, row *engine.LoggedDecision) {
 		t.skip(row, SkipBundle, row.BundleHash, old.err.Error())
 	default:
 		t.replayed++
-		if d := differences(row, input, &own, err); len(d) > 0 {
+		if d := Differences(row, input, &own, err); len(d) > 0 {
 			t.violate(row, d)
 		}
 	}

@@ -21,9 +21,9 @@ type Difference struct {
 	Now    string `json:"now"`
 }
 
-// differences compares a row with what its policy says about its input, and
+// Differences compares a row with what its policy says about its input, and
 // with the input itself. Any is a violation of P4.
-func differences(row *engine.LoggedDecision, input ast.Value, v *engine.Verdict, failed error) []Difference {
+func Differences(row *engine.LoggedDecision, input ast.Value, v *engine.Verdict, failed error) []Difference {
 	if failed != nil {
 		return []Difference{{"decision", row.Decision, "no decision: " + failed.Error()}}
 	}

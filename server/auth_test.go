@@ -60,6 +60,7 @@ var contract = map[string]string{
 	"DELETE /bundles/:bundle_hash/shadow": "policy_admin",
 	"GET /bundles/:bundle_hash/shadow":    "policy_admin", // and auditors of all tenants
 	"GET /gate-log/summary":               "auditor",
+	"GET /export":                         "auditor",
 
 	"GET /log/checkpoint":  "auditor",
 	"GET /log/proof":       "auditor",

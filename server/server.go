@@ -115,6 +115,7 @@ type Options struct {
 	Notary    Notary               // nil: nothing is signed
 	Receipts  *receipt.Signer      // nil: answers have no receipts
 	Keys      []ed25519.PublicKey  // of receipts, present and past
+	Exporter  Exporter             // nil: nothing is exported
 	Logger    *slog.Logger         // default slog.Default
 	Registry  *prometheus.Registry // served at /metrics; default a new one
 	Now       func() time.Time     // default time.Now
@@ -132,8 +133,10 @@ type server struct {
 	sender  Announcer
 	notary  Notary
 
-	receipts *receipt.Signer
-	keys     []ed25519.PublicKey
+	receipts  *receipt.Signer
+	keys      []ed25519.PublicKey
+	exporter  Exporter
+	exporting chan struct{}
 
 	endedReads singleflight.Group
 }
@@ -223,6 +226,7 @@ var routes = []route{
 	{"GET", base + "/gate-log", read, (*server).gateLog},
 	{"GET", base + "/gate-log/summary", read, (*server).summary},
 
+	{"GET", exports, read, (*server).export},
 	{"GET", base + "/log/checkpoint", read, (*server).checkpoint},
 	{"GET", base + "/log/proof", read, (*server).inclusionProof},
 	{"GET", base + "/log/consistency", read, (*server).consistencyProof},
@@ -241,7 +245,7 @@ func newEngine(o Options) *gin.Engine {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	s := &server{gate: o.Gate, store: o.Store, rollout: o.Rollout, tokens: o.Tokens, logger: o.Logger, metrics: newMetrics(o.Registry), now: o.Now, allow: o.Allow, sender: o.Announcer, notary: o.Notary, receipts: o.Receipts, keys: o.Keys}
+	s := &server{gate: o.Gate, store: o.Store, rollout: o.Rollout, tokens: o.Tokens, logger: o.Logger, metrics: newMetrics(o.Registry), now: o.Now, allow: o.Allow, sender: o.Announcer, notary: o.Notary, receipts: o.Receipts, keys: o.Keys, exporter: o.Exporter, exporting: make(chan struct{}, maxExports)}
 	gin.SetMode(gin.ReleaseMode)
 	g := gin.New()
 	_ = g.SetTrustedProxies(nil)
@@ -271,8 +275,8 @@ const readPatience = 10 * time.Second
 
 func (s *server) handler(r route) gin.HandlerFunc {
 	return func(c *gin.Context) {
-		// A long poll bounds its reads itself.
-		if r.method == http.MethodGet && r.path != waits {
+		// A long poll bounds its reads itself, and an export reads in short queries.
+		if r.method == http.MethodGet && r.path != waits && r.path != exports {
 			ctx, cancel := context.WithTimeout(c.Request.Context(), readPatience)
 			defer cancel()
 			c.Request = c.Request.WithContext(ctx)

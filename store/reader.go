@@ -46,6 +46,14 @@ func OpenReader(ctx context.Context, url string) (*Reader, error) {
 	return r, nil
 }
 
+// Reader reads through the store's own connections; it is closed with the store.
+func (s *Store) Reader(ctx context.Context) *Reader {
+	_, pg := s.db.(*postgres)
+	r := &Reader{db: s.db.reads(), sqlite: !pg, place: s.db.where()}
+	r.hasBundles = r.has(ctx, "policy_bundle") && r.has(ctx, "policy_bundle_copy")
+	return r
+}
+
 func dialReader(raw string) (*Reader, error) {
 	if file, ok := strings.CutPrefix(raw, "sqlite:"); ok {
 		return dialSQLiteReader(file)

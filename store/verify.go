@@ -70,9 +70,9 @@ func (r *Reader) Runs(ctx context.Context, tenant string, from int64, limit int)
 	return list, nil
 }
 
-// evidence says where rows of each kind are: those of the tenant $1, and of the
+// rowsOf says where rows of each kind are: those of the tenant $1, and of the
 // id $4 where they have one, from the number $2 to before $3.
-var evidence = map[*audit.Kind]string{
+var rowsOf = map[*audit.Kind]string{
 	audit.Genesis:       ` FROM tree_genesis WHERE tenant_id = $1 AND CAST($2 AS bigint) < CAST($3 AS bigint)`,
 	audit.Decision:      `, (SELECT p.parameters FROM decision_parameters p WHERE p.decision_id = l.decision_id) FROM remediation_gate_log l WHERE tenant_id = $1 AND log_seq >= $2 AND log_seq < $3 ORDER BY log_seq`,
 	audit.ConfigChange:  ` FROM config_change WHERE tenant_id = $1 AND epoch >= $2 AND epoch < $3 ORDER BY epoch`,
@@ -90,7 +90,7 @@ func (r *Reader) Rows(ctx context.Context, tenant string, kind *audit.Kind, id s
 		}
 		args = append(args, id)
 	}
-	rows, err := r.db.QueryContext(ctx, r.text(`SELECT `+columnList(kind)+evidence[kind]), args...)
+	rows, err := r.db.QueryContext(ctx, r.text(`SELECT `+columnList(kind)+rowsOf[kind]), args...)
 	if err != nil {
 		return nil, r.cannotRead("rows of "+kind.Name, err)
 	}

@@ -62,8 +62,11 @@ func newView() (*view, error) {
 // the database. Returns engine.ErrTooManyCandidates when more than
 // engine.MaxCandidates entries may match.
 func (s *Store) Facts(tenant, actionType, target string, now time.Time) (engine.Facts, error) {
+	return factsTxn(s.view.db.Txn(false), tenant, actionType, target, now)
+}
+
+func factsTxn(txn *memdb.Txn, tenant, actionType, target string, now time.Time) (engine.Facts, error) {
 	f := engine.Facts{TenantID: tenant}
-	txn := s.view.db.Txn(false)
 	t, err := tenantTxn(txn, tenant)
 	if err != nil {
 		return f, err

@@ -101,7 +101,7 @@ func TestRestoredBackup(t *testing.T) {
 			if code, out := runVerify(t, "--database-url", url, "--checkpoint", lostFile, "--key", pub); code != 0 || !strings.HasPrefix(out, "acme: ") || strings.Contains(out, "globex") {
 				t.Errorf("verify the log as it was: %d %s", code, out)
 			}
-			if code, out := runVerify(t, "--database-url", backup, "--checkpoint", lostFile, "--key", pub); code != exitIncomplete || !strings.Contains(out, "acme: missing: the log had") {
+			if code, out := runVerify(t, "--database-url", backup, "--checkpoint", lostFile, "--key", pub); code != exitIncomplete || !strings.Contains(out, "its end is missing") {
 				t.Errorf("verify the backup: %d %s", code, out)
 			}
 

@@ -92,7 +92,7 @@ An answer exists only once it is durably in the gate log.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
 	})
-	root.AddCommand(serveCommand(), migrateCommand(), evalCommand(), bundleCommand(), matrixCommand(), proveCommand(), diffCommand(), backtestCommand(), verifyCommand(), keygenCommand(), versionCommand())
+	root.AddCommand(serveCommand(), migrateCommand(), evalCommand(), bundleCommand(), matrixCommand(), proveCommand(), diffCommand(), backtestCommand(), verifyCommand(), exportCommand(), keygenCommand(), versionCommand())
 	root.AddCommand(askCommand(), tierCommand(), overrideCommand(), whitelistCommand(), stopCommand(), releaseCommand(), approvalsCommand(), channelsCommand(), announcementsCommand(), logCommand())
 	wrapArgs(root)
 	return root

@@ -169,7 +169,7 @@ func serve(cmd *cobra.Command, f serveFlags) (err error) {
 	}
 	defer stopAnnouncing()
 	options := server.Options{Gate: gate, Store: s, Rollout: policies, Tokens: tokens, Dev: f.dev,
-		Allow: allow, Announcer: sender, Logger: logger, Registry: registry}
+		Allow: allow, Announcer: sender, Exporter: exporter(s), Logger: logger, Registry: registry}
 	if signer != nil {
 		options.Notary, options.Receipts, options.Keys = signer, receipts, signer.Keys().Public()
 	}

@@ -42,17 +42,17 @@ func TestVerify(t *testing.T) {
 			}
 			ask("acme")
 			ask("globex")
-			code, out := runVerify(t, "--database-url", url)
+			code, out := runVerify(t, "--tree-only", "--database-url", url)
 			if code != 0 || !strings.HasPrefix(out, "acme: 1 decision, 1 approval_event: 3:") || !strings.Contains(out, "\nglobex: ") {
 				t.Fatalf("%d %s", code, out)
 			}
 			line, _, _ := strings.Cut(out, "\n")
 			kept := line[strings.LastIndex(line, " ")+1:]
 			ask("acme")
-			if code, out := runVerify(t, "--database-url", url, "--tenant", "acme", "--kept", kept); code != 0 || strings.Contains(out, "globex") {
+			if code, out := runVerify(t, "--tree-only", "--database-url", url, "--tenant", "acme", "--kept", kept); code != 0 || strings.Contains(out, "globex") {
 				t.Errorf("%d %s", code, out)
 			}
-			if code, out := runVerify(t, "--database-url", url, "--tenant", "globex", "--kept", kept); code != exitTampered || !strings.Contains(out, "rewritten") {
+			if code, out := runVerify(t, "--tree-only", "--database-url", url, "--tenant", "globex", "--kept", kept); code != exitTampered || !strings.Contains(out, "rewritten") {
 				t.Errorf("another tenant's head: %d %s", code, out)
 			}
 			db := storetest.DB(t, url)
@@ -66,14 +66,14 @@ func TestVerify(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if code, out := runVerify(t, "--database-url", url); code != exitTampered || !strings.Contains(out, "globex: leaf 1 (decision 1): the row is not as it was written") ||
+			if code, out := runVerify(t, "--tree-only", "--database-url", url); code != exitTampered || !strings.Contains(out, "globex: tampered: leaf 1 (decision 1): the row is not as it was written") ||
 				!strings.Contains(out, "of 2 tenants 1 have evidence that is not as it was written") {
 				t.Errorf("%d %s", code, out)
 			}
 		})
 	}
 	for _, args := range [][]string{{}, {"--database-url", "sqlite:x", "--kept", "3:x", "--tenant", "a"}, {"--database-url", "sqlite:x", "--kept", "x", "--tenant", "a"},
-		{"--database-url", "sqlite:x", "--kept", "1:6dZoEdoroY3gOLEXjVYk/HbeYP/Bl7kY9CvkoiIftQU="}, {"x"}} {
+		{"--database-url", "sqlite:x", "--kept", "1:6dZoEdoroY3gOLEXjVYk/HbeYP/Bl7kY9CvkoiIftQU="}, {"x", "y"}, {"x", "--tree-only"}} {
 		if code, out := runVerify(t, args...); code != exitUsage {
 			t.Errorf("%v: %d %s", args, code, out)
 		}

@@ -4,13 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"slices"
 
 	"github.com/spf13/cobra"
 
-	"github.com/tiergate/tiergate/audit"
 	"github.com/tiergate/tiergate/checkpoint"
 	"github.com/tiergate/tiergate/store"
 )
@@ -25,19 +23,24 @@ func (f *signedFlags) register(c *cobra.Command) {
 	c.Flags().StringArrayVar(&f.keys, "key", nil, "file of verifier keys, one in each line, as keygen prints them; may be given more than once")
 }
 
-// open reads the checkpoints, by tenant, in the order given.
-func (f *signedFlags) open() (map[string][]checkpoint.Checkpoint, error) {
+// check tells whether the flags go together. An evidence file brings checkpoints of
+// its own.
+func (f *signedFlags) check(file string) error {
 	switch {
 	case len(f.checkpoints) > 0 && len(f.keys) == 0:
-		return nil, usageError{errors.New("--checkpoint needs --key: a file of the verifier keys that you trust, as keygen prints them")}
-	case len(f.checkpoints) == 0 && len(f.keys) > 0:
-		return nil, usageError{errors.New("--key checks signatures, and there are none without --checkpoint")}
+		return usageError{errors.New("--checkpoint needs --key: a file of the verifier keys that you trust, as keygen prints them")}
+	case len(f.checkpoints) == 0 && len(f.keys) > 0 && file == "":
+		return usageError{errors.New("--key checks signatures, and there are none without --checkpoint")}
 	}
-	var keys checkpoint.Keys
+	return nil
+}
+
+// open reads the keys, and the checkpoints in the order given.
+func (f *signedFlags) open() (keys checkpoint.Keys, points []signedPoint, err error) {
 	for _, path := range f.keys {
 		text, err := os.ReadFile(path)
 		if err != nil {
-			return nil, exitError{fmt.Errorf("--key: %w", err), exitUnreadable}
+			return keys, nil, exitError{fmt.Errorf("--key: %w", err), exitUnreadable}
 		}
 		these, err := checkpoint.ParseKeys(text)
 		if err == nil && len(these.Texts()) == 0 {
@@ -47,30 +50,40 @@ func (f *signedFlags) open() (map[string][]checkpoint.Checkpoint, error) {
 			keys, err = keys.With(these.Texts()...)
 		}
 		if err != nil {
-			return nil, exitError{fmt.Errorf("--key %s: %w", path, err), exitSignature}
+			return keys, nil, exitError{fmt.Errorf("--key %s: %w", path, err), exitSignature}
 		}
 	}
-	points := map[string][]checkpoint.Checkpoint{}
 	for _, path := range f.checkpoints {
 		text, err := os.ReadFile(path)
 		if err != nil {
-			return nil, exitError{fmt.Errorf("--checkpoint: %w", err), exitUnreadable}
+			return keys, nil, exitError{fmt.Errorf("--checkpoint: %w", err), exitUnreadable}
 		}
 		c, err := checkpoint.Open(text, keys)
 		switch {
 		case errors.Is(err, checkpoint.ErrSignature):
-			return nil, exitError{fmt.Errorf("--checkpoint %s: %w", path, err), exitSignature}
+			return keys, nil, exitError{fmt.Errorf("--checkpoint %s: %w", path, err), exitSignature}
 		case err != nil:
-			return nil, exitError{fmt.Errorf("--checkpoint %s: %w", path, err), exitUnreadable}
+			return keys, nil, exitError{fmt.Errorf("--checkpoint %s: %w", path, err), exitUnreadable}
 		}
-		points[c.Tenant] = append(points[c.Tenant], c)
+		points = append(points, signedPoint{c, path})
 	}
-	return points, nil
+	return keys, points, nil
+}
+
+// signedPoint is a checkpoint with a good signature, and where it came from.
+type signedPoint struct {
+	checkpoint.Checkpoint
+	path string
 }
 
 // tenantsToVerify is the one that was named; or those of the checkpoints; or all.
-func tenantsToVerify(ctx context.Context, r *store.Reader, named string, points map[string][]checkpoint.Checkpoint) ([]string, error) {
-	of := slices.Sorted(maps.Keys(points))
+func tenantsToVerify(ctx context.Context, r *store.Reader, named string, points []signedPoint) ([]string, error) {
+	var of []string
+	for _, p := range points {
+		of = append(of, p.Tenant)
+	}
+	slices.Sort(of)
+	of = slices.Compact(of)
 	switch {
 	case named == "" && len(of) > 0:
 		return of, nil
@@ -87,28 +100,4 @@ func tenantsToVerify(ctx context.Context, r *store.Reader, named string, points 
 		}
 	}
 	return []string{named}, nil
-}
-
-// compareLength returns those checkpoints that the log is long enough for, and
-// says by how much it is too short for the longest. It need not be right to the
-// leaf: a log that grows meanwhile only gets longer.
-func compareLength(ctx context.Context, r *store.Reader, tenant string, points []checkpoint.Checkpoint) (known []audit.Kept, short string, err error) {
-	if len(points) == 0 {
-		return nil, "", nil
-	}
-	head, err := r.Head(ctx, tenant)
-	if err != nil {
-		return nil, "", err
-	}
-	var most int64
-	for _, c := range points {
-		if c.Size <= head.Size {
-			known = append(known, audit.Kept{Size: c.Size, Root: c.Root})
-		}
-		most = max(most, c.Size)
-	}
-	if most > head.Size {
-		short = fmt.Sprintf("missing: the log had %d leaves when its checkpoint was signed, and has %d: its end was cut off, or an older copy was restored", most, head.Size)
-	}
-	return known, short, nil
 }
