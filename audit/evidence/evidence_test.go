@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -237,12 +235,6 @@ func edit(t testing.TB, i *evidence.Item, old, new string) {
 		t.Fatalf("no %s in %s", old, i.Leaf)
 	}
 	i.Leaf = []byte(strings.Replace(string(i.Leaf), old, new, 1))
-}
-
-var errChanged, errFormat = evidence.ErrChanged, evidence.ErrFormat
-
-func refusedAs(err error, want ...error) bool {
-	return slices.ContainsFunc(want, func(w error) bool { return errors.Is(err, w) })
 }
 
 func digest(b []byte) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(b)) }

@@ -80,8 +80,15 @@ func (l *logger) tier(tier int) {
 	must(l.s.ChangeConfig(l.t.Context(), "acme", engine.ConfigChange{MaturityTier: &tier}, l.meta))(l.t)
 }
 
-// ask asks n times, for actions of every radius.
+// ask asks n times, for actions of every radius, as much at a time as a queue takes.
 func (l *logger) ask(tenant string, n int) {
+	for ; n > 500; n -= 500 {
+		l.askSome(tenant, 500)
+	}
+	l.askSome(tenant, n)
+}
+
+func (l *logger) askSome(tenant string, n int) {
 	types := []string{"isolate_host", "block_ip", "search_siem", "run_script", "quarantine_file", "made_up"}
 	var requests []*engine.Request
 	for range n {

@@ -109,7 +109,7 @@ END $do$;
 -- asks its owner's rights for the tables behind it.
 GRANT SELECT ON goose_db_version, tenant_head, tenant, action_override, whitelist_entry, config_change, remediation_gate_log, remediation_action,
     decision_parameters, policy_bundle, policy_bundle_copy, policy_proof, policy_change, policy_head, approval, approval_event, decision_outcome,
-    channel, announcement, tree_genesis, tree_leaf, tree_tile, v_gate_log, v_autonomy_at TO tiergate_auditor;
+    channel, announcement, tree_genesis, tree_leaf, tree_tile, tree_checkpoint, v_gate_log, v_autonomy_at TO tiergate_auditor;
 
 -- +goose Down
 -- There is no way down: the log is evidence.
