@@ -15,10 +15,20 @@ import (
 )
 
 // outboxRounds is how often each side is measured, in turns.
-const outboxRounds = 9
+const outboxRounds = 15
 
-// outboxTable is what announcing costs when a whitelist entry lets every action
-// go: two gates of which one announces each to a receiver that takes it.
+// The gates that are compared: one announces nothing; one leaves everything in
+// the outbox and its receiver is away, so that this is all that it pays; and one
+// announces everything to a receiver that takes it.
+const (
+	silent = iota
+	away
+	announced
+	outboxSides
+)
+
+// outboxTable is what the outbox, and what announcing costs when a whitelist
+// entry lets every action go.
 func outboxTable(ctx context.Context, o *options) (t *table, err error) {
 	return t, withScratch(ctx, func(s *scratch) error {
 		var told atomic.Int64
@@ -43,12 +53,11 @@ type announcing struct {
 	process *os.Process
 }
 
-// startAnnouncing starts a gate that announces nothing and one that announces
-// everything, each on a database of its own.
-func startAnnouncing(s *scratch, o *options, receiver string) (gates [2]announcing, err error) {
+// startAnnouncing starts the gates, each on a database of its own.
+func startAnnouncing(s *scratch, o *options, receiver string) (gates [outboxSides]announcing, err error) {
 	dir := s.TempDir()
 	binary, tokens := filepath.Join(dir, "tiergate"), filepath.Join(dir, "tokens")
-	o.say("outbox: building tiergate, starting PostgreSQL and two gates")
+	o.say("outbox: building tiergate, starting PostgreSQL and three gates")
 	if err := build(s.ctx, "..", "./cmd/tiergate", binary); err != nil {
 		return gates, err
 	}
@@ -66,12 +75,20 @@ func startAnnouncing(s *scratch, o *options, receiver string) (gates [2]announci
 			return gates, err
 		}
 		notify := ""
-		if i == 1 {
+		if i != silent {
 			notify = `, "notify": ["webhook:siem"]`
+		}
+		url := receiver
+		if i == away {
+			nobody, err := freeAddr()
+			if err != nil {
+				return gates, err
+			}
+			url = "http://" + nobody
 		}
 		for _, c := range [][3]string{
 			{http.MethodPut, "/config", `{"maturity_tier": 4, "reason": "bench"}`},
-			{http.MethodPut, "/channels/siem", `{"format": "webhook", "url": "` + receiver + `", "reason": "bench"}`},
+			{http.MethodPut, "/channels/siem", `{"format": "webhook", "url": "` + url + `", "reason": "bench"}`},
 			{http.MethodPost, "/whitelist", `{"action_type": "isolate_host", "constraints": {"target_prefix": "host:lab-"}, "expires_at": "` + never + `", "reason": "bench"` + notify + `}`},
 		} {
 			if err := configure(g.addr, "acme", c[0], c[1], c[2]); err != nil {
@@ -86,10 +103,10 @@ func startAnnouncing(s *scratch, o *options, receiver string) (gates [2]announci
 	return gates, nil
 }
 
-func compareOutbox(ctx context.Context, o *options, gates [2]announcing, told *atomic.Int64) (*table, error) {
+func compareOutbox(ctx context.Context, o *options, gates [outboxSides]announcing, told *atomic.Int64) (*table, error) {
 	t := &table{
-		title:  "Outbox: answers per second when each is announced to a webhook",
-		header: []string{"connections", "not announced", "p99", "announced", "p99", "announced / not", "CPU per answer"},
+		title:  "Outbox: answers per second when a whitelist entry with notify fires on each",
+		header: []string{"connections", "no notify", "p99", "outbox", "p99", "outbox / none", "CPU", "and sent", "p99", "sent / none", "CPU"},
 	}
 	for _, g := range gates {
 		if _, err := drive(ctx, g.addr, g.requests, 64, o.benchtime); err != nil {
@@ -99,16 +116,16 @@ func compareOutbox(ctx context.Context, o *options, gates [2]announcing, told *a
 			return nil, err
 		}
 	}
-	worst := 1.0
+	worst := [outboxSides]float64{1, 1, 1}
 	for _, conns := range []int{16, 64, 256} {
-		var loads [2][]load
-		var ratios []float64
-		var cpu [2]float64 // seconds an answer
+		var loads [outboxSides][]load
+		var ratios [outboxSides][]float64
+		var cpu [outboxSides]float64 // seconds an answer
 		for round := range outboxRounds {
-			for turn := range 2 {
-				side := (round + turn) % 2
+			for turn := range outboxSides {
+				side := (round + turn) % outboxSides
 				g := gates[side]
-				o.say("outbox: %d connections, round %d of %d, announced %v", conns, round+1, outboxRounds, side == 1)
+				o.say("outbox: %d connections, round %d of %d, gate %d", conns, round+1, outboxRounds, side+1)
 				if err := g.process.Signal(syscall.SIGCONT); err != nil {
 					return nil, err
 				}
@@ -130,16 +147,22 @@ func compareOutbox(ctx context.Context, o *options, gates [2]announcing, told *a
 				}
 				loads[side] = append(loads[side], l)
 			}
-			ratios = append(ratios, loads[1][round].rate/loads[0][round].rate)
+			for side := away; side < outboxSides; side++ {
+				ratios[side] = append(ratios[side], loads[side][round].rate/loads[silent][round].rate)
+			}
 		}
-		ratio := median(ratios)
-		worst = min(worst, ratio)
-		without, with := medianLoad(loads[0]), medianLoad(loads[1])
-		t.add(fmt.Sprint(conns), perSecond(without.rate), millis(without.p99), perSecond(with.rate), millis(with.p99), fmt.Sprintf("%.3f", ratio), fmt.Sprintf("%.0f → %.0f µs (%.3f)", 1e6*cpu[0], 1e6*cpu[1], cpu[1]/cpu[0]))
+		none := medianLoad(loads[silent])
+		cells := []string{fmt.Sprint(conns), perSecond(none.rate), millis(none.p99)}
+		for side := away; side < outboxSides; side++ {
+			ratio, l := median(ratios[side]), medianLoad(loads[side])
+			worst[side] = min(worst[side], ratio)
+			cells = append(cells, perSecond(l.rate), millis(l.p99), fmt.Sprintf("%.3f", ratio), fmt.Sprintf("× %.3f", cpu[side]/cpu[silent]))
+		}
+		t.add(cells...)
 	}
-	t.goal(worst >= 0.95, "announcing costs %.1f%% of the answers per second at most (goal: at most 5%%)", 100*(1-worst))
-	t.note("Two `tiergate serve`, each on a PostgreSQL database of its own, in turns; the other one is stopped meanwhile, so that what it has left to send counts in its own turns. A whitelist entry lets every action go. The median of the %d ratios counts.", outboxRounds)
-	t.note("CPU per answer is the processor time of the gate, PostgreSQL, the load generator and the receiver, over the answers: what it costs on a machine that is busy otherwise, too.")
+	t.goal(worst[away] >= 0.95, "the outbox costs %.1f%% of the answers per second at most (goal: at most 5%%); with 32 webhooks a second to a receiver on the same machine it is %.1f%%", 100*(1-worst[away]), 100*(1-worst[announced]))
+	t.note("Three `tiergate serve`, each on a PostgreSQL database of its own, in turns; the others are stopped meanwhile, so that what a gate has left to send counts in its own turns. A whitelist entry lets every action go. The receiver of the second gate is away: it pays for leaving everything in the outbox, for what it makes of that, and for trying. The median of the %d ratios counts.", outboxRounds)
+	t.note("CPU is the processor time of the gate, PostgreSQL, the load generator and the receiver, for each answer, over that without notify: what it costs on a machine that is busy otherwise, too.")
 	t.note("%d announcements were taken by the receiver, a server in the load generator's process, during these turns; the rest waits in the outbox.", told.Load())
 	return t, nil
 }
