@@ -52,7 +52,7 @@ rego: ## opa check --strict, opa fmt and opa test with 100% coverage, through th
 	$(GO) test -count=1 ./policies ./bundles
 
 race: packages ## tests under the race detector (needs a C compiler)
-	@if command -v $${CC:-cc} >/dev/null; then CGO_ENABLED=1 $(GO) test -race ./announce ./engine/... ./bundles ./rollout/... ./server ./store/... && \
+	@if command -v $${CC:-cc} >/dev/null; then CGO_ENABLED=1 $(GO) test -race -p 1 -timeout 30m ./announce ./audit ./checkpoint ./notary ./receipt ./engine/... ./bundles ./rollout/... ./server ./store/... && \
 	  CGO_ENABLED=1 $(GO) test -race ./review -run 'TableIsExact|MemoChangesNothing/(radius|trusted|any)' ; \
 	else echo "make race: SKIPPED, there is no C compiler and Go's race detector needs one: apt-get install gcc"; fi
 

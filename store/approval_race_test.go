@@ -202,7 +202,7 @@ func TestPageOfManyApprovals(t *testing.T) {
 				}
 			}
 			t.Logf("%s: a page takes %v", name, best)
-			if best > 50*time.Millisecond {
+			if best > 50*time.Millisecond && !raceDetector {
 				t.Errorf("%s: a page takes %v, want under 50ms", name, best)
 			}
 		}
