@@ -51,7 +51,9 @@ func TestSentencesSayExactly(t *testing.T) {
 		merged := plain.merge()
 		boxes := map[int32][]box{}
 		for code := int32(2); int(code) < len(tr.names); code++ {
-			boxes[code], _ = merged.cover(code)
+			if boxes[code], _, err = merged.cover(t.Context(), code); err != nil {
+				t.Fatal(err)
+			}
 		}
 		code := tr.coder()
 		r := rand.New(rand.NewPCG(7, 8))

@@ -1,6 +1,7 @@
 package review
 
 import (
+	"context"
 	"math/bits"
 	"math/rand/v2"
 	"slices"
@@ -16,13 +17,14 @@ import (
 
 const (
 	moreRounds = 12      // of making boxes, while the two differ
-	mostNodes  = 200_000 // of the search for the fewest of the boxes made
+	mostNodes  = 200_000 // of all searches for the fewest of the boxes made
 )
 
 // cover holds every cell of the code in boxes, and otherwise only cells without
-// situations. No cover has fewer boxes than least says.
-func (g *grid) cover(code int32) (boxes []box, least int) {
-	c := &covering{g: g, code: code, random: rand.New(rand.NewPCG(1, 2)), known: map[uint64]bool{}}
+// situations. No cover has fewer boxes than least says. It fails only when ctx
+// ends.
+func (g *grid) cover(ctx context.Context, code int32) (boxes []box, least int, err error) {
+	c := &covering{ctx: ctx, g: g, code: code, random: rand.New(rand.NewPCG(1, 2)), known: map[uint64]bool{}}
 	for i, k := range g.cells {
 		if k == code {
 			c.cells = append(c.cells, i)
@@ -33,23 +35,28 @@ func (g *grid) cover(code int32) (boxes []box, least int) {
 		rows := c.rows()
 		boxes = c.fewest(rows, boxes)
 		least = max(least, c.apart(rows, len(boxes)))
+		if err := ctx.Err(); err != nil {
+			return nil, 0, err
+		}
 		if least == len(boxes) || round == moreRounds {
 			break
 		}
 		c.more(rows)
 	}
 	slices.SortFunc(boxes, func(a, b box) int { return slices.CompareFunc(a, b, slices.Compare) })
-	return boxes, least
+	return boxes, least, nil
 }
 
 // covering is a search for the boxes of one code.
 type covering struct {
+	ctx    context.Context // ends every loop early
 	g      *grid
 	code   int32
 	cells  []int // of the code
 	boxes  []box // made so far, each as large as it can be
 	known  map[uint64]bool
 	random *rand.Rand
+	nodes  int // searched
 }
 
 // add keeps a box if it is new.
@@ -77,6 +84,9 @@ func (c *covering) begin() {
 		if !open[seed] {
 			continue
 		}
+		if c.ctx.Err() != nil {
+			return
+		}
 		var best box
 		gain := 0
 		for _, order := range orders {
@@ -102,6 +112,9 @@ func (c *covering) begin() {
 func (c *covering) more(rows []row) {
 	dims := c.random.Perm(len(c.g.dims))
 	for _, r := range rows {
+		if c.ctx.Err() != nil {
+			return
+		}
 		for range 4 {
 			c.random.Shuffle(len(dims), func(i, j int) { dims[i], dims[j] = dims[j], dims[i] })
 			steps := c.g.steps(dims)
@@ -194,14 +207,13 @@ func (c *covering) fewest(rows []row, have []box) []box {
 		}
 	}
 	var best, taken []int
-	nodes := 0
 	var search func(left []row)
 	search = func(left []row) {
 		if len(left) == 0 {
 			best, limit = slices.Clone(taken), len(taken)-1
 			return
 		}
-		if nodes++; nodes > mostNodes || len(taken)+disjoint(left) > limit {
+		if c.nodes++; c.nodes > mostNodes || c.ctx.Err() != nil || len(taken)+disjoint(left) > limit {
 			return
 		}
 		hardest := left[0]

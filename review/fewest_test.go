@@ -1,9 +1,12 @@
 package review
 
 import (
+	"context"
+	"errors"
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"time"
 )
 
 // On grids small enough to try everything: the boxes hold exactly the cells of
@@ -29,7 +32,10 @@ func TestCoverIsTheFewest(t *testing.T) {
 					g.cells[i] = int32(r.IntN(2)*2 + unchanged) // or another change
 				}
 			}
-			boxes, least := g.cover(2)
+			boxes, least, err := g.cover(t.Context(), 2)
+			if err != nil {
+				t.Fatal(err)
+			}
 			held := 0
 			for _, b := range boxes {
 				if !g.holdsOnly(b, 2) {
@@ -51,6 +57,21 @@ func TestCoverIsTheFewest(t *testing.T) {
 	}
 	if t.Logf("%d of %d shown", shown, rounds); shown < rounds*9/10 {
 		t.Errorf("only %d of %d are shown to be the fewest", shown, rounds)
+	}
+}
+
+// A cover that would take long ends with its context.
+func TestCoverCanBeInterrupted(t *testing.T) {
+	g := newGrid([]dimension{{classes: apart(12)}, {classes: apart(12)}, {classes: apart(6)}})
+	r := rand.New(rand.NewPCG(1, 1))
+	for i := range g.cells {
+		g.cells[i] = int32(1 + r.IntN(2))
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(50*time.Millisecond, cancel)
+	start := time.Now()
+	if _, _, err := g.cover(ctx, 2); !errors.Is(err, context.Canceled) || time.Since(start) > 2*time.Second {
+		t.Errorf("%v after %v", err, time.Since(start))
 	}
 }
 

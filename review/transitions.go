@@ -67,7 +67,10 @@ func (t *transitions) tell(ctx context.Context, radii []engine.BlastRadius) (sai
 		said.total += n
 	}
 	for code := int32(2); int(code) < len(t.names); code++ {
-		boxes, least := g.cover(code)
+		boxes, least, err := g.cover(ctx, code)
+		if err != nil {
+			return said, err
+		}
 		said.least += least
 		for _, b := range boxes {
 			said.changes = append(said.changes, t.change(g, b, code))
